@@ -1,0 +1,149 @@
+"""The plain values that travel between rooms: problems, completions, scores, rollouts, groups.
+
+Everything here is frozen, slotted and picklable, holds no engine object, and imports nothing but numpy, so any room,
+and any worker process, can use it. What a *recipe* may say lives in `rlreason.recipe`; what a *file* holds lives in
+`rlreason.records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+StepVerdict = Literal["right", "wrong", "unsupported", "repeated"]
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One question with its gold answer and gold derivation.
+
+    Attributes:
+        id: stable name, unique within a task and the same on every machine ("zero_shot/complementary-2/17").
+        task: the recipe's name of the task it came from.
+        cell: difficulty cell it was drawn from ("complementary/2"); the unit that a curriculum schedules.
+        level: split it belongs to ("train", "validation", "iid", "composition", "zero_shot").
+        prompt: the text the policy reads.
+        answer: the gold final answer.
+        target: the text that supervised training teaches after the prompt: gold derivation, then the answer.
+        detail: what the task's own checker needs beyond the text; plain JSON values.
+    """
+
+    id: str
+    task: str
+    cell: str
+    level: str
+    prompt: str
+    answer: str
+    target: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One checked step of a derivation.
+
+    Attributes:
+        start, end: character span of the step in the completion text, end exclusive.
+        verdict: "unsupported" is a true statement that cites no premise given or known; "repeated" was already said.
+        kind: for a step that is not right, what went wrong, in the task's words ("context_hop", "order", "format" ...);
+            empty for a right step.
+        score: in [0, 1], what a process reward pays this step.
+    """
+
+    start: int
+    end: int
+    verdict: StepVerdict
+    kind: str = ""
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DerivationCheck:
+    """A task's verdict over one completion.
+
+    Attributes:
+        answer: the final answer found in the text, None where none could be read.
+        answer_correct: the answer equals the gold one.
+        derivation_correct: every step is right, none is missing, and the answer follows.
+        steps: the steps found, in text order.
+        first_error: index of the first step that is not right; len(steps) where the steps are right but stop early;
+            None where derivation_correct.
+        first_error_kind: the kind of that first error; "" where derivation_correct.
+    """
+
+    answer: str | None
+    answer_correct: bool
+    derivation_correct: bool
+    steps: tuple[Step, ...] = ()
+    first_error: int | None = None
+    first_error_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What one sample of a generator produced. Tokens are never decoded and encoded again on the way to the learner.
+
+    Attributes:
+        prompt_tokens: [P] int32.
+        tokens: [T] int32, sampled tokens including the end token where finish_reason is "stop".
+        generator_logprobs: [T] float32, natural log-probability under the sampling distribution (after temperature).
+        text: tokens decoded without special tokens.
+        finish_reason: "stop" where the end token was sampled, "length" where the budget ran out.
+        policy_version: version of the weights that sampled it.
+        seed: the seed of this sample.
+    """
+
+    prompt_tokens: np.ndarray
+    tokens: np.ndarray
+    generator_logprobs: np.ndarray
+    text: str
+    finish_reason: FinishReason
+    policy_version: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a reward (or a rubric of several) says of one completion.
+
+    Attributes:
+        reward: finite float; None where the rollout could not be scored (then `failure` says why).
+        correct: the answer is right; None where the reward does not judge that.
+        parts: the named parts the reward was made from, before weights.
+        steps: per-step verdicts where the reward gives them, else empty.
+        failure: "" or the typed cause, for example "PluginTimeout: rewards/mine.py:score took over 5 s".
+        derivation_correct, first_error, first_error_kind: as in `DerivationCheck`, where the task checks derivations.
+        answer: the answer that was read from the text, where one was.
+    """
+
+    reward: float | None
+    correct: bool | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
+    steps: tuple[Step, ...] = ()
+    failure: str = ""
+    derivation_correct: bool | None = None
+    first_error: int | None = None
+    first_error_kind: str = ""
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A completion of a problem with its score. `sample` counts from 0 within the group."""
+
+    problem: Problem
+    sample: int
+    completion: Completion
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The G rollouts of one prompt, in the order of `sample`."""
+
+    problem: Problem
+    rollouts: tuple[Rollout, ...]
