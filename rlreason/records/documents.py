@@ -1,0 +1,120 @@
+"""What plan.json and manifest.json say, as typed values, checked when read.
+
+The recipe room makes the plan and the driver writes the manifest; keys that are not named here are left alone, so a
+newer run still reads.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rlreason.errors import RecordsError
+from rlreason.records.run_folder import RunFolder, read_json
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+
+DocumentT = TypeVar("DocumentT", bound=_Document)
+
+
+class PlanSeed(_Document):
+    """One arm under one seed."""
+
+    stages: tuple[str, ...]
+    """Identities of the arm's training stages, in order."""
+    evaluation: str
+    """Identity of the evaluation of its last checkpoint."""
+
+
+class PlanArm(_Document):
+    """One training history."""
+
+    title: str = ""
+    seeds: dict[int, PlanSeed]
+
+
+class PlanStage(_Document):
+    """One stage of the DAG, shared by all arms that start alike."""
+
+    name: str
+    type: str
+    seed: int
+    parent: str | None
+    config: dict[str, Any] = {}
+    arms: tuple[str, ...] = ()
+
+
+class PlanEvaluation(_Document):
+    """What every arm's last checkpoint was asked."""
+
+    levels: tuple[str, ...]
+    probes: tuple[str, ...] = ()
+    k: tuple[int, ...] = (1,)
+    samples: int
+
+
+class PlanRecord(_Document):
+    """plan.json: the arms, in the recipe's order, and their stages by identity."""
+
+    arms: dict[str, PlanArm]
+    stages: dict[str, PlanStage]
+    evaluation: PlanEvaluation
+
+
+class ManifestRecord(_Document):
+    """manifest.json: what ran, where, when and by which command."""
+
+    recipe: str
+    description: str = ""
+    rlreason: str
+    versions: dict[str, str] = {}
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    hardware: dict[str, Any] = {}
+    seeds: tuple[int, ...]
+    started: str
+    """ISO 8601."""
+    finished: str | None = None
+    """None while the run has not finished."""
+    command: str
+
+
+def read_plan(folder: RunFolder) -> PlanRecord:
+    """The run's plan.
+
+    Raises:
+        RecordsError: missing or malformed; names file and key, or an arm's stage that the plan does not list.
+    """
+    plan = _read(folder.plan_path, PlanRecord)
+    for arm_name, arm in plan.arms.items():
+        for seed, run in arm.seeds.items():
+            unknown = [stage for stage in run.stages if stage not in plan.stages]
+            if unknown:
+                raise RecordsError(
+                    f"{folder.plan_path}: arms.{arm_name}.seeds.{seed} names the stage {unknown[0]!r}, which "
+                    "`stages` does not list; restore the file, or run again"
+                )
+    return plan
+
+
+def read_manifest(folder: RunFolder) -> ManifestRecord:
+    """The run's manifest.
+
+    Raises:
+        RecordsError: missing or malformed; names file and key.
+    """
+    return _read(folder.manifest_path, ManifestRecord)
+
+
+def _read(path: Path, model: type[DocumentT]) -> DocumentT:
+    try:
+        return model.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise RecordsError(f"{path}: {key}: {first['msg']}; restore the file, or run again") from error

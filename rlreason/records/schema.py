@@ -1,0 +1,92 @@
+"""The tables of a run: their columns and types, and what each means. A report may read nothing else.
+
+Tables are Parquet files under `records/TABLE/STAGE/part-*.parquet`. `STAGE` is a stage's identity (`sft-1a2b3c4d5e`).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+UPDATES = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("update", pa.int32(), nullable=False),  # counts from 1 within the stage
+        pa.field("metric", pa.string(), nullable=False),  # "loss", "reward_mean", "seconds_generate", ...
+        pa.field("value", pa.float64(), nullable=False),  # may be NaN where the metric is undefined
+    ]
+)
+"""One row a metric of an update, for every training stage (long form, so a new metric needs no new column)."""
+
+PROBLEMS = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("problem", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("cell", pa.string(), nullable=False),
+        pa.field("difficulty", pa.int32(), nullable=False),
+        pa.field("level", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("answer", pa.string(), nullable=False),
+        pa.field("target", pa.string(), nullable=False),
+        pa.field("detail", pa.string(), nullable=False),  # JSON
+        pa.field("chance", pa.float64(), nullable=False),
+    ]
+)
+"""The problems an evaluation asked, once each."""
+
+_SCORED = [
+    pa.field("stage", pa.string(), nullable=False),
+    pa.field("problem", pa.string(), nullable=False),
+    pa.field("cell", pa.string(), nullable=False),
+    pa.field("sample", pa.int32(), nullable=False),  # counts from 0 within the problem; greedy: -1
+    pa.field("text", pa.string(), nullable=False),
+    pa.field("tokens", pa.int32(), nullable=False),  # tokens sampled
+    pa.field("finish_reason", pa.string(), nullable=False),  # "stop" or "length"
+    pa.field("logprob", pa.float64(), nullable=False),  # sum over tokens, natural log, as sampled
+    pa.field("policy_version", pa.int32(), nullable=False),
+    pa.field("correct", pa.bool_()),  # null: could not be judged
+    pa.field("derivation_correct", pa.bool_()),
+    pa.field("answer", pa.string()),  # null: no answer could be read
+    pa.field("first_error", pa.int32()),  # null: none
+    pa.field("first_error_kind", pa.string()),
+    pa.field("steps", pa.string(), nullable=False),  # JSON: [{"start", "end", "verdict", "kind", "score"}, ...]
+    pa.field("failure", pa.string(), nullable=False),  # "" or the typed cause of a score that could not be had
+]
+
+EVALUATIONS = pa.schema(
+    [
+        *_SCORED,
+        pa.field("level", pa.string(), nullable=False),  # a level, or the probe's name
+        pa.field("probe", pa.bool_(), nullable=False),  # the row belongs to a probe, not to a level
+        pa.field("greedy", pa.bool_(), nullable=False),
+    ]
+)
+"""One row a completion of an evaluation: one greedy and `samples` sampled ones a problem."""
+
+ROLLOUTS = pa.schema(
+    [
+        *_SCORED,
+        pa.field("update", pa.int32(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("gold", pa.string(), nullable=False),  # the gold answer
+        pa.field("reward", pa.float64()),  # null: unscored, left out of the group's baseline
+        pa.field("advantage", pa.float64(), nullable=False),
+        pa.field("parts", pa.string(), nullable=False),  # JSON: {name: float}
+        pa.field("prompt_tokens", pa.list_(pa.int32()), nullable=False),
+        pa.field("completion_tokens", pa.list_(pa.int32()), nullable=False),
+        pa.field("generator_logprobs", pa.list_(pa.float32()), nullable=False),
+        pa.field("learner_mismatch", pa.float64(), nullable=False),  # mean |learner - generator| logprob, NaN unknown
+        pa.field("seed", pa.int64(), nullable=False),
+    ]
+)
+"""One row a rollout of an RL stage."""
+
+TABLES: dict[str, pa.Schema] = {
+    "updates": UPDATES,
+    "problems": PROBLEMS,
+    "evaluations": EVALUATIONS,
+    "rollouts": ROLLOUTS,
+}

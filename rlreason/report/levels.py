@@ -1,0 +1,136 @@
+"""What one arm did on one level or probe: from the completions of its evaluations to shares with intervals.
+
+A completion that could not be judged counts as not right, and is counted as unscored, so that a failing grader lowers
+a figure in sight and never raises one. Which rows belong to which arm is decided in `report.summary`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from rlreason.algorithms.pass_at_k import pass_at_k
+from rlreason.report.statistics import Estimate, bootstrap_over_problems, wilson
+
+BOOTSTRAP_SEED = 0
+COLUMNS = ("stage", "problem", "level", "probe", "greedy", "correct", "derivation_correct")
+"""Columns of the evaluations table that the figures here need."""
+
+
+@dataclass(frozen=True, slots=True)
+class LevelSummary:
+    """One arm on one level.
+
+    Attributes:
+        n: problems.
+        pass_at_1: share of problems right with the greedy completion, Wilson interval over problems.
+        pass_at_k: k -> share from the sampled completions, bootstrap interval over problems; k=1 is sampled pass@1.
+            A k above the number of samples of some problem is left out.
+        samples: sampled completions of the problem that has fewest.
+        derivation_correct: share of greedy completions with every step right; None where steps were not checked.
+        right_answer_wrong_steps: of the greedy completions with the right answer, the share with steps that are not
+            right; None where steps were not checked or no answer is right.
+        unscored: completions (greedy and sampled) without a verdict.
+        completions: all completions.
+        chance: mean probability of guessing right.
+        per_seed: seed -> greedy share right.
+    """
+
+    n: int
+    pass_at_1: Estimate
+    pass_at_k: dict[int, Estimate]
+    samples: int
+    derivation_correct: Estimate | None
+    right_answer_wrong_steps: float | None
+    unscored: int
+    completions: int
+    chance: float | None
+    per_seed: dict[int, float]
+
+    def as_json(self) -> dict[str, Any]:
+        """The level's entry in report.json: shares in [0, 1], intervals as [low, high]."""
+        derivation = self.derivation_correct
+        return {
+            "n": self.n,
+            "pass_at_1": self.pass_at_1.value,
+            "ci95": [self.pass_at_1.low, self.pass_at_1.high],
+            "pass_at_k": {str(k): estimate.value for k, estimate in self.pass_at_k.items()},
+            "pass_at_k_ci95": {str(k): [estimate.low, estimate.high] for k, estimate in self.pass_at_k.items()},
+            "samples": self.samples,
+            "derivation_correct": derivation.value if derivation else None,
+            "derivation_correct_ci95": [derivation.low, derivation.high] if derivation else None,
+            "right_answer_wrong_steps": self.right_answer_wrong_steps,
+            "unscored": self.unscored,
+            "completions": self.completions,
+            "chance": self.chance,
+            "per_seed": {str(seed): share for seed, share in self.per_seed.items()},
+        }
+
+
+def summarise_level(rows: pd.DataFrame, ks: Sequence[int], chance: float | None) -> LevelSummary | None:
+    """Figures of one arm on one level.
+
+    Args:
+        rows: the evaluations' completions, with `COLUMNS` and "seed"; all seeds of the arm together.
+        ks: values of k wanted.
+        chance: passed through.
+    Returns:
+        None where there is no greedy completion to report.
+    """
+    greedy = rows[rows["greedy"]]
+    if greedy.empty:
+        return None
+    right = _share_by_problem(greedy, "correct")
+    samples, per_problem = _pass_at_k_by_problem(rows[~rows["greedy"]], ks)
+    estimates = bootstrap_over_problems(per_problem.to_numpy(), BOOTSTRAP_SEED) if len(per_problem.columns) else []
+    return LevelSummary(
+        n=len(right),
+        pass_at_1=wilson(right.to_numpy()),
+        pass_at_k=dict(zip(per_problem.columns, estimates, strict=True)),
+        samples=samples,
+        derivation_correct=_derivation_correct(greedy),
+        right_answer_wrong_steps=_right_answer_wrong_steps(greedy),
+        unscored=int(rows["correct"].isna().sum()),
+        completions=len(rows),
+        chance=chance,
+        per_seed={
+            int(seed): float(share)  # type: ignore[arg-type]
+            for seed, share in _right(greedy, "correct").groupby(greedy["seed"]).mean().items()
+        },
+    )
+
+
+def _right(rows: pd.DataFrame, column: str) -> pd.Series:
+    """1.0 where the verdict is true, 0.0 where it is false or missing."""
+    return rows[column].fillna(False).astype(float)
+
+
+def _share_by_problem(rows: pd.DataFrame, column: str) -> pd.Series:
+    return _right(rows, column).groupby(rows["problem"], sort=False).mean()
+
+
+def _pass_at_k_by_problem(sampled: pd.DataFrame, ks: Sequence[int]) -> tuple[int, pd.DataFrame]:
+    """Fewest samples of a problem, and [problem, k] pass@k: estimated for each seed, then the mean over seeds."""
+    counts = _right(sampled, "correct").groupby([sampled["problem"], sampled["seed"]], sort=False).agg(["size", "sum"])
+    if counts.empty:
+        return 0, pd.DataFrame()
+    fewest = int(counts["size"].min())
+    n, c = counts["size"].to_numpy(), counts["sum"].to_numpy().astype(int)
+    shares = pd.DataFrame({k: pass_at_k(n, c, k) for k in sorted(ks) if k <= fewest}, index=counts.index)
+    return fewest, shares.groupby("problem", sort=False).mean()
+
+
+def _derivation_correct(greedy: pd.DataFrame) -> Estimate | None:
+    if greedy["derivation_correct"].isna().all():
+        return None
+    return wilson(_share_by_problem(greedy, "derivation_correct").to_numpy())
+
+
+def _right_answer_wrong_steps(greedy: pd.DataFrame) -> float | None:
+    answered = greedy[greedy["correct"].fillna(False).astype(bool)]
+    checked = answered["derivation_correct"].dropna()
+    return float(1.0 - np.mean(checked.to_numpy(dtype=float))) if len(checked) else None

@@ -1,0 +1,287 @@
+"""From a run's folder to one typed summary: everything the report says, before it is worded or drawn.
+
+What an unfinished run lacks is listed under `missing`, never a crash and never left out in silence. Sample
+derivations, which need the texts, are in `report.examples`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from rlreason.records import ManifestRecord, PlanRecord, RunFolder, read_manifest, read_plan, read_table
+from rlreason.report.levels import COLUMNS, LevelSummary, summarise_level
+from rlreason.report.training import Curves, metrics_by_update
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSummary:
+    """One arm, its seeds pooled.
+
+    Attributes:
+        title: what a person calls it; the arm's name where the recipe gives none.
+        stages: names of its training stages, in order.
+        identities: seed -> identities of those stages.
+        levels, probes: only those that were evaluated.
+    """
+
+    title: str
+    stages: tuple[str, ...]
+    identities: dict[int, tuple[str, ...]]
+    levels: dict[str, LevelSummary]
+    probes: dict[str, LevelSummary]
+
+    def as_json(self) -> dict[str, Any]:
+        """The arm's entry in report.json."""
+        return {
+            "title": self.title,
+            "stages": list(self.stages),
+            "identities": {str(seed): list(stages) for seed, stages in self.identities.items()},
+            "levels": {name: level.as_json() for name, level in self.levels.items()},
+            "probes": {name: probe.as_json() for name, probe in self.probes.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StageRun:
+    """A stage as it ran. `figures` is what its done.json says beside the seconds; seconds None: not finished."""
+
+    label: str
+    type: str
+    seed: int
+    parent: str | None
+    arms: tuple[str, ...]
+    seconds: float | None
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """On `level`, the interval of every arm in `higher` lies wholly above that of every arm in `lower`."""
+
+    level: str
+    higher: tuple[str, ...]
+    lower: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything the report says. `wall_seconds` is None while the run has not finished."""
+
+    plan: PlanRecord
+    manifest: ManifestRecord
+    arms: dict[str, ArmSummary]
+    stages: dict[str, StageRun]
+    curves: tuple[Curves, ...]
+    differences: tuple[Difference, ...]
+    wall_seconds: float | None
+    missing: tuple[str, ...]
+    cautions: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """report.json."""
+        manifest = self.manifest
+        return {
+            "recipe": manifest.recipe,
+            "description": manifest.description,
+            "arms": {name: arm.as_json() for name, arm in self.arms.items()},
+            "training": {curves.stage: curves.as_json() for curves in self.curves},
+            "differences": [
+                {"level": each.level, "higher": list(each.higher), "lower": list(each.lower)}
+                for each in self.differences
+            ],
+            "seconds": {
+                "wall": self.wall_seconds,
+                "stages": {identity: stage.seconds for identity, stage in self.stages.items()},
+            },
+            "stages": {
+                identity: {"label": stage.label, "type": stage.type, "seed": stage.seed, "arms": list(stage.arms)}
+                | {"figures": stage.figures}
+                for identity, stage in self.stages.items()
+            },
+            "versions": {"rlreason": manifest.rlreason} | manifest.versions,
+            "provenance": manifest.model_dump(mode="json", exclude={"recipe", "description", "versions", "rlreason"}),
+            "missing": list(self.missing),
+            "cautions": list(self.cautions),
+        }
+
+
+def summarise(folder: RunFolder) -> Summary:
+    """Read the run's records and reduce them to figures.
+
+    Raises:
+        RecordsError: plan or manifest is missing, or a records file is malformed; names file and key or column.
+    """
+    plan, manifest = read_plan(folder), read_manifest(folder)
+    arms, missing = _arms(folder, plan)
+    stages = {identity: _stage_run(folder, plan, identity) for identity in plan.stages}
+    missing += [
+        f"stage {stage.label} ({identity}) has not finished"
+        for identity, stage in stages.items()
+        if stage.seconds is None and stage.type != "evaluate"
+    ]
+    return Summary(
+        plan=plan,
+        manifest=manifest,
+        arms=arms,
+        stages=stages,
+        curves=_curves(folder, plan),
+        differences=differences(arms),
+        wall_seconds=_wall_seconds(manifest),
+        missing=tuple(missing),
+        cautions=tuple(_cautions(manifest, arms)),
+    )
+
+
+def differences(arms: Mapping[str, ArmSummary]) -> tuple[Difference, ...]:
+    """The arms whose greedy interval on a level lies wholly above others'; those above the same others go together."""
+    found: list[Difference] = []
+    for level in dict.fromkeys(level for arm in arms.values() for level in arm.levels):
+        greedy = {name: arm.levels[level].pass_at_1 for name, arm in arms.items() if level in arm.levels}
+        above: dict[tuple[str, ...], list[str]] = {}
+        for higher, estimate in greedy.items():
+            lower = tuple(name for name, other in greedy.items() if estimate.is_above(other))
+            if lower:
+                above.setdefault(lower, []).append(higher)
+        found += [Difference(level, tuple(higher), lower) for lower, higher in above.items()]
+    return tuple(found)
+
+
+def stage_label(plan: PlanRecord, identity: str) -> str:
+    """Names of the stages from the base model to this one; the seed too where the run has several."""
+    names: list[str] = []
+    stage = plan.stages.get(identity)
+    seed = stage.seed if stage else 0
+    while stage is not None:
+        names.insert(0, stage.name)
+        stage = plan.stages.get(stage.parent) if stage.parent else None
+    several = len({each.seed for each in plan.stages.values()}) > 1
+    return " → ".join(names) + (f", seed {seed}" if several else "")
+
+
+def _arms(folder: RunFolder, plan: PlanRecord) -> tuple[dict[str, ArmSummary], list[str]]:
+    finished = sorted(
+        {run.evaluation for arm in plan.arms.values() for run in arm.seeds.values() if folder.is_done(run.evaluation)}
+    )
+    rows = read_table(folder, "evaluations", finished, COLUMNS)
+    problems = read_table(folder, "problems", finished, ["stage", "problem", "chance"])
+    rows = rows.merge(problems.drop_duplicates(["stage", "problem"]), on=["stage", "problem"], how="left")
+    by_stage = dict(iter(rows.groupby("stage", sort=False)))
+    arms, missing = {}, []
+    for name, arm in plan.arms.items():
+        parts = []
+        for seed, run in arm.seeds.items():
+            if run.evaluation in by_stage:
+                parts.append(by_stage[run.evaluation].assign(seed=seed))
+            else:
+                missing.append(f"arm {name}, seed {seed}: its evaluation ({run.evaluation}) has not finished")
+        levels: dict[str, LevelSummary] = {}
+        probes: dict[str, LevelSummary] = {}
+        if parts:
+            levels, without = _levels(pd.concat(parts), plan.evaluation.levels, plan, probe=False)
+            missing += [f"arm {name}: no completions on level {level}" for level in without]
+            probes, without = _levels(pd.concat(parts), plan.evaluation.probes, plan, probe=True)
+            missing += [f"arm {name}: no completions on probe {probe}" for probe in without]
+            missing += _too_few_samples(name, levels | probes, plan)
+        first = next(iter(arm.seeds.values()), None)
+        arms[name] = ArmSummary(
+            title=arm.title or name,
+            stages=tuple(plan.stages[stage].name for stage in first.stages) if first else (),
+            identities={seed: run.stages for seed, run in arm.seeds.items()},
+            levels=levels,
+            probes=probes,
+        )
+    return arms, missing
+
+
+def _levels(
+    rows: pd.DataFrame, names: tuple[str, ...], plan: PlanRecord, probe: bool
+) -> tuple[dict[str, LevelSummary], list[str]]:
+    """Figures of one arm by level (or probe), and the levels that it has no completions on."""
+    rows = rows[rows["probe"] == probe]
+    found, without = {}, []
+    for name in names:
+        level = rows[rows["level"] == name]
+        chance = float(level["chance"].mean()) if level["chance"].notna().any() else None
+        figures = summarise_level(level, plan.evaluation.k, chance)
+        if figures is None:
+            without.append(name)
+        else:
+            found[name] = figures
+    return found, without
+
+
+def _too_few_samples(arm: str, levels: Mapping[str, LevelSummary], plan: PlanRecord) -> list[str]:
+    missing = []
+    for name, level in levels.items():
+        absent = [str(k) for k in plan.evaluation.k if k not in level.pass_at_k]
+        if absent:
+            missing.append(
+                f"arm {arm}, {name}: pass@{', '.join(absent)} needs more samples than the {level.samples} there are"
+            )
+    return missing
+
+
+def _stage_run(folder: RunFolder, plan: PlanRecord, identity: str) -> StageRun:
+    stage = plan.stages[identity]
+    figures = folder.done(identity) if folder.is_done(identity) else {}
+    seconds = figures.pop("seconds", None)
+    return StageRun(
+        label=stage_label(plan, identity),
+        type=stage.type,
+        seed=stage.seed,
+        parent=stage.parent,
+        arms=stage.arms,
+        seconds=None if seconds is None else float(seconds),
+        figures=figures,
+    )
+
+
+def _curves(folder: RunFolder, plan: PlanRecord) -> tuple[Curves, ...]:
+    updates = read_table(folder, "updates", plan.stages)
+    recorded = set(updates["stage"])
+    ends = defaultdict(list)
+    for name, arm in plan.arms.items():
+        for run in arm.seeds.values():
+            ends[run.stages[-1] if run.stages else ""].append(name)
+    return tuple(
+        Curves(
+            stage=identity,
+            label=stage_label(plan, identity),
+            type=stage.type,
+            seed=stage.seed,
+            arm=(ends[identity] or list(stage.arms) or [""])[0],
+            metrics=metrics_by_update(updates, identity),
+        )
+        for identity, stage in plan.stages.items()
+        if identity in recorded
+    )
+
+
+def _wall_seconds(manifest: ManifestRecord) -> float | None:
+    if manifest.finished is None:
+        return None
+    try:
+        return (datetime.fromisoformat(manifest.finished) - datetime.fromisoformat(manifest.started)).total_seconds()
+    except (TypeError, ValueError):  # not ISO 8601, or one of the two without a time zone
+        return None
+
+
+def _cautions(manifest: ManifestRecord, arms: Mapping[str, ArmSummary]) -> list[str]:
+    """What a reader should know before believing a figure."""
+    cautions = []
+    if manifest.git_commit is None:
+        cautions.append("The commit of the code that ran is not known.")
+    elif manifest.git_dirty:
+        cautions.append("The code that ran had changes that were not committed.")
+    if len(manifest.seeds) == 1:
+        cautions.append("One seed: the intervals say nothing about how much another training run would differ.")
+    unscored = sum(level.unscored for arm in arms.values() for level in [*arm.levels.values(), *arm.probes.values()])
+    if unscored:
+        cautions.append(f"Completions that could not be judged: {unscored:,}. They count as not right.")
+    return cautions
