@@ -1,0 +1,34 @@
+"""The rewards that ship inside the package: each reads only the task's own check of the completion.
+
+Examples to copy from stand in the top-level `rewards/` folder.
+"""
+
+from __future__ import annotations
+
+from rlreason.rewards.contract import reward
+from rlreason.types import DerivationCheck, Problem
+
+
+@reward
+def answer(problem: Problem, completion: str, derivation: DerivationCheck) -> float:
+    """1 where the final answer is the gold one, else 0. Steps are not looked at."""
+    return float(derivation.answer_correct)
+
+
+@reward
+def derivation(problem: Problem, completion: str, derivation: DerivationCheck) -> float:
+    """Share of the steps that are right; 1 only where the whole derivation is, the answer included.
+
+    A derivation that stops early, or whose answer does not follow, counts as one more step that is not right: two
+    right steps and a wrong answer pay 2/3.
+    """
+    if derivation.derivation_correct:
+        return 1.0
+    right = sum(step.verdict == "right" for step in derivation.steps)
+    return right / max(len(derivation.steps), right + 1)
+
+
+@reward
+def format(problem: Problem, completion: str, derivation: DerivationCheck) -> float:
+    """1 where a final answer could be read from the text, right or wrong, else 0."""
+    return float(derivation.answer is not None)
