@@ -1,0 +1,213 @@
+"""What a generator and a learner are to the rest of the house, and the flat batches that travel between them.
+
+Implementations: `vllm_generator` and `deepspeed_learner` (inside Ray actors, see `rlreason.orchestration`),
+`torch_generator` and `torch_learner` (in this process). Batches are flat numpy arrays, so that Ray's object store
+shares them without a copy and no engine's types leak out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from rlreason.recipe.stages import ClippedLoss, Optimizer
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingSettings:
+    """How to draw. temperature 0 is greedy; logprobs are those of the distribution that was sampled from."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBatch:
+    """N completions, flat.
+
+    Attributes:
+        tokens: [sum(lengths)] int32, including the end token where one was sampled.
+        logprobs: [sum(lengths)] float32, natural log under the sampling distribution.
+        lengths: [N] int32.
+        stopped: [N] bool, True where the end token was sampled, False where the budget ran out.
+        policy_version: version of the weights that sampled all of them.
+    """
+
+    tokens: np.ndarray
+    logprobs: np.ndarray
+    lengths: np.ndarray
+    stopped: np.ndarray
+    policy_version: int
+
+    def split(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(tokens [T], logprobs [T]) of each completion, as views."""
+        ends = np.cumsum(self.lengths)
+        return [
+            (self.tokens[end - length : end], self.logprobs[end - length : end])
+            for end, length in zip(ends, self.lengths, strict=True)
+        ]
+
+    @staticmethod
+    def concatenate(parts: Sequence[SampleBatch]) -> SampleBatch:
+        """Several batches in order; all must come from the same policy version."""
+        versions = {part.policy_version for part in parts}
+        if len(versions) != 1:
+            raise ValueError(f"completions of policy versions {sorted(versions)} cannot be one batch")
+        return SampleBatch(
+            tokens=np.concatenate([part.tokens for part in parts]),
+            logprobs=np.concatenate([part.logprobs for part in parts]),
+            lengths=np.concatenate([part.lengths for part in parts]),
+            stopped=np.concatenate([part.stopped for part in parts]),
+            policy_version=versions.pop(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyBatch:
+    """S sequences (prompt then completion) for one optimizer update, flat.
+
+    Attributes:
+        tokens: [sum(prompt_lengths + lengths)] int32, prompt and completion of each sequence in turn.
+        prompt_lengths, lengths: [S] int32, tokens of the prompt, of the completion.
+        generator_logprobs: [sum(lengths)] float32.
+        advantages: [sum(lengths)] float32, one a completion token.
+        weights: [sum(lengths)] float32, weight of each completion token in the update's loss (0: not trained).
+    """
+
+    tokens: np.ndarray
+    prompt_lengths: np.ndarray
+    lengths: np.ndarray
+    generator_logprobs: np.ndarray
+    advantages: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedRows:
+    """R packed rows of L tokens for pretraining or supervised fine-tuning.
+
+    Attributes:
+        tokens: [R, L] int32; padding at the end of a row is token 0.
+        labels: [R, L] int32, the token itself where it is trained, -100 elsewhere (also the first of each sequence).
+        positions: [R, L] int32, restarting at 0 with every sequence: a token attends to its own sequence only.
+    """
+
+    tokens: np.ndarray
+    labels: np.ndarray
+    positions: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedJob:
+    """One pretraining or supervised stage for a learner.
+
+    Attributes:
+        checkpoint: Hugging Face directory to start from.
+        output: where the trained Hugging Face directory goes (the caller renames it into place).
+        state: folder for resumable state; what is there is resumed from.
+        updates: optimizer updates; rows are taken in order, `batch_rows` an update.
+        optimizer: AdamW and schedule.
+        checkpoint_every: updates between resumable states.
+        seed: of dropout and the like.
+    """
+
+    checkpoint: Path
+    output: Path
+    state: Path
+    updates: int
+    batch_rows: int
+    optimizer: Optimizer
+    checkpoint_every: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySettings:
+    """What a learner needs for an RL stage.
+
+    Attributes:
+        updates: optimizer updates of the whole stage, for the schedule.
+        temperature: the generator's, so that logprobs are of the same distribution.
+        mismatch_tolerance: largest mean |learner - generator| logprob of an on-policy batch before the step is refused;
+            None: the dtype's default.
+    """
+
+    optimizer: Optimizer
+    loss: ClippedLoss
+    updates: int
+    temperature: float
+    mismatch_tolerance: float | None
+    seed: int
+
+
+Report = Callable[[int, Mapping[str, float]], None]
+"""Called with (update, metrics) as a long job goes on."""
+
+
+class Generator(Protocol):
+    """Serves a policy: N prompts in, N completions out."""
+
+    def generate(
+        self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings
+    ) -> SampleBatch:
+        """One completion a prompt, in order; each drawn from its own seed, whatever else is in the batch."""
+
+    def load_checkpoint(self, checkpoint: Path, policy_version: int) -> None:
+        """Serve a Hugging Face directory of the same architecture from now on."""
+
+    def load_weights(self, weights: Any, policy_version: int) -> None:
+        """Serve what `Learner.weights` gave from now on."""
+
+    def close(self) -> None:
+        """Free what it holds; safe to call twice."""
+
+
+class Learner(Protocol):
+    """Updates a policy. Holds one model at a time: `supervised` runs a whole stage; `begin` ... `end` brackets RL."""
+
+    def supervised(self, job: SupervisedJob, rows: SupervisedRows, report: Report) -> Mapping[str, float]:
+        """Run a pretraining or supervised stage to its end; returns closing figures."""
+
+    def begin(self, checkpoint: Path, settings: PolicySettings, state: Path | None) -> None:
+        """Load a policy for RL; with `state`, continue from that saved state instead."""
+
+    def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
+        """One optimizer update (numbered from 1); with on_policy, refuse a batch whose logprobs do not agree.
+
+        Raises:
+            WeightSyncMismatch: generator and learner disagree on the same tokens; no step was made.
+        """
+
+    def weights(self) -> Any:
+        """The policy's weights, in the form that `Generator.load_weights` takes."""
+
+    def save_model(self, output: Path) -> None:
+        """Write a Hugging Face directory."""
+
+    def save_state(self, folder: Path) -> None:
+        """Write everything `begin` needs to continue: weights, optimizer, random generators."""
+
+    def end(self) -> None:
+        """Free the policy."""
+
+    def close(self) -> None:
+        """Free what it holds; safe to call twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The started engines of a run: one generator and one learner, each possibly many processes, warm until closed."""
+
+    generator: Generator
+    learner: Learner
+    description: Mapping[str, Any]
+
+    def close(self) -> None:
+        """Stop both."""
+        self.generator.close()
+        self.learner.close()

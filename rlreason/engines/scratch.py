@@ -1,0 +1,78 @@
+"""A new Hugging Face model directory with random weights and a word-level tokenizer: where a from-scratch arm starts.
+
+The tokenizer knows the tasks' words whole (with and without a leading space) and falls back to bytes for everything
+else, so any text is encoded and decoded exactly, and a digit string is one token a digit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rlreason.recipe.schema import Architecture
+
+END_TOKEN = "<|end|>"
+PAD_TOKEN = "<|pad|>"
+
+
+def byte_alphabet() -> list[str]:
+    """The 256 printable characters that stand for the bytes in a byte-level vocabulary, in byte order."""
+    from tokenizers import pre_tokenizers
+
+    return sorted(pre_tokenizers.ByteLevel.alphabet())
+
+
+def make_tokenizer(folder: Path, words: Iterable[str]) -> int:
+    """Write a word-level tokenizer with byte fallback; returns the vocabulary's size.
+
+    A byte-level BPE without merges whose `ignore_merges` takes a whole pre-token where the vocabulary has it: what is
+    a known word is one token, anything else is its bytes.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    vocabulary = {PAD_TOKEN: 0, END_TOKEN: 1}
+    for piece in byte_alphabet():
+        vocabulary.setdefault(piece, len(vocabulary))
+    for word in words:
+        for form in (word, " " + word):
+            for piece, _ in splitter.pre_tokenize_str(form):
+                vocabulary.setdefault(piece, len(vocabulary))
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    backend.pre_tokenizer = splitter
+    backend.decoder = decoders.ByteLevel()
+    backend.add_special_tokens([AddedToken(PAD_TOKEN, special=True), AddedToken(END_TOKEN, special=True)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END_TOKEN, pad_token=PAD_TOKEN)
+    tokenizer.save_pretrained(folder)
+    return len(vocabulary)
+
+
+def make_model(folder: Path, architecture: Architecture, words: Iterable[str], seed: int) -> Path:
+    """Write config, random weights (float32 safetensors, seeded) and tokenizer into `folder`; returns it."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder.mkdir(parents=True, exist_ok=True)
+    vocabulary_size = make_tokenizer(folder, words)
+    mlp_width = architecture.mlp_width or -(-3 * architecture.width // 32) * 32
+    config = LlamaConfig(
+        vocab_size=-(-vocabulary_size // 64) * 64,
+        hidden_size=architecture.width,
+        intermediate_size=mlp_width,
+        num_hidden_layers=architecture.layers,
+        num_attention_heads=architecture.heads,
+        num_key_value_heads=architecture.heads,
+        head_dim=architecture.width // architecture.heads,
+        max_position_embeddings=architecture.max_positions,
+        tie_word_embeddings=architecture.tie_embeddings,
+        initializer_range=architecture.width**-0.5,
+        bos_token_id=None,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config).to(torch.float32)
+    model.save_pretrained(folder, safe_serialization=True)
+    return folder

@@ -1,0 +1,174 @@
+"""Pretraining and supervised stages through TRL's SFTTrainer, under a real DeepSpeed engine, also on a CPU.
+
+Data arrives packed (`SupervisedRows`): what a row holds, which tokens are trained and in which order rows come are
+decided before, so the trainer neither tokenises, packs nor shuffles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rlreason.engines.checkpoints import copy_tokenizer
+from rlreason.engines.protocols import Report, SupervisedJob, SupervisedRows
+
+TRAINER_STATE = "trainer_state.json"
+
+
+def preload() -> None:
+    """Import what `train` needs, so that the first stage does not pay for it."""
+    import datasets  # noqa: F401
+    import trl
+
+    _ = trl.SFTTrainer
+
+
+def _dataset(rows: SupervisedRows) -> Any:
+    """The rows as an Arrow dataset, without a Python list in between."""
+    import pyarrow as pa
+    from datasets import Dataset
+
+    width = rows.tokens.shape[1]
+    columns = {
+        name: pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), width)
+        for name, array in (("input_ids", rows.tokens), ("labels", rows.labels), ("position_ids", rows.positions))
+    }
+    return Dataset(pa.table(columns)).with_format("numpy")
+
+
+def _collate(rows: Sequence[Mapping[str, np.ndarray]]) -> dict[str, torch.Tensor]:
+    """[R, L] int64 tensors. No attention mask: the model reads the sequences' borders off the positions."""
+    return {
+        name: torch.from_numpy(np.stack([row[name] for row in rows]).astype(np.int64))
+        for name in ("input_ids", "labels", "position_ids")
+    }
+
+
+def batch_shape(batch_rows: int, ranks: int, width: int, micro_batch_tokens: int) -> tuple[int, int]:
+    """(rows a rank holds at a time, accumulation steps) that make up exactly `batch_rows` rows an update.
+
+    Raises:
+        ValueError: batch_rows is not a multiple of the ranks.
+    """
+    if batch_rows % ranks:
+        raise ValueError(f"batch_rows {batch_rows} cannot be shared by {ranks} learners; make it a multiple of {ranks}")
+    share = batch_rows // ranks
+    largest = max(1, micro_batch_tokens // width)
+    rows = max(size for size in range(1, min(share, largest) + 1) if share % size == 0)
+    return rows, share // rows
+
+
+def resumable_state(state: Path) -> Path | None:
+    """The newest checkpoint-N folder that was saved whole (the trainer's own state is written last)."""
+    found = [path for path in state.glob("checkpoint-*") if (path / TRAINER_STATE).exists()]
+    return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+
+
+def _deepspeed_config(zero_stage: int, dtype: torch.dtype) -> dict[str, Any]:
+    return {
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "gradient_clipping": "auto",
+        "zero_optimization": {"stage": zero_stage},
+        "bf16": {"enabled": dtype == torch.bfloat16},
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 10**9,
+    }
+
+
+def train(
+    job: SupervisedJob,
+    rows: SupervisedRows,
+    report: Report,
+    *,
+    ranks: int,
+    rank: int,
+    dtype: torch.dtype,
+    zero_stage: int,
+    micro_batch_tokens: int,
+) -> dict[str, float]:
+    """Train to the end of the stage and write the Hugging Face directory `job.output`; called on every rank.
+
+    Returns:
+        updates_run: optimizer updates made now (fewer than the stage's where it was resumed).
+    """
+    from accelerate.state import AcceleratorState, GradientState
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.trainer_callback import TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    class Reporter(TrainerCallback):
+        """Hands the trainer's log lines on."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if rank == 0 and logs and "loss" in logs:
+                report(state.global_step, _figures(logs, trained))
+
+    # accelerate keeps one state a process; a warm process must not hand the last stage's plugin to this one
+    AcceleratorState._reset_state(False)
+    GradientState._reset_state()
+    size, accumulation = batch_shape(job.batch_rows, ranks, rows.tokens.shape[1], micro_batch_tokens)
+    trained = (rows.labels != -100).sum(axis=1).reshape(job.updates, job.batch_rows).sum(axis=1)
+    config = SFTConfig(
+        output_dir=str(job.state),
+        deepspeed=_deepspeed_config(zero_stage, dtype),
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=accumulation,
+        max_steps=job.updates,
+        learning_rate=job.optimizer.learning_rate,
+        lr_scheduler_type="constant_with_warmup" if job.optimizer.schedule == "constant" else job.optimizer.schedule,
+        warmup_steps=job.optimizer.warmup_updates,
+        adam_beta1=job.optimizer.betas[0],
+        adam_beta2=job.optimizer.betas[1],
+        weight_decay=job.optimizer.weight_decay,
+        max_grad_norm=job.optimizer.max_grad_norm,
+        bf16=dtype == torch.bfloat16,
+        gradient_checkpointing=False,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None,
+        packing=False,
+        dataloader_num_workers=0,
+        save_strategy="steps",
+        save_steps=job.checkpoint_every,
+        save_total_limit=2,
+        logging_steps=1,
+        logging_strategy="steps",
+        disable_tqdm=True,
+        report_to="none",
+        seed=job.seed % 2**32,
+    )
+    trainer = SFTTrainer(
+        model=AutoModelForCausalLM.from_pretrained(job.checkpoint, dtype=dtype),
+        args=config,
+        train_dataset=_dataset(rows),
+        data_collator=_collate,
+        processing_class=AutoTokenizer.from_pretrained(job.checkpoint),
+        callbacks=[Reporter()],
+    )
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+    resume = resumable_state(job.state)
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    before = int(resume.name.rsplit("-", 1)[1]) if resume else 0
+    engine = type(trainer.model_wrapped).__name__
+    trainer.save_model(str(job.output))
+    if rank == 0:
+        copy_tokenizer(job.checkpoint, job.output)
+        (job.output / "training_args.bin").unlink(missing_ok=True)
+    trainer.model_wrapped.destroy()
+    del trainer
+    return {"updates_run": float(job.updates - before), "deepspeed": float(engine == "DeepSpeedEngine")}
+
+
+def _figures(logs: Mapping[str, float], trained: np.ndarray) -> dict[str, float]:
+    named = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "learning_rate", "entropy": "entropy"}
+    figures = {name: float(logs[key]) for key, name in named.items() if key in logs}
+    return figures
