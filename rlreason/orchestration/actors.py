@@ -1,0 +1,150 @@
+"""The two classes that run inside Ray actors: an engine each, with its output going to a log file of the run.
+
+They add nothing to the engines but what a process of its own needs: threads, a log, progress that can be asked for
+while a long job runs.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from rlreason.engines.protocols import (
+    PolicyBatch,
+    PolicySettings,
+    SampleBatch,
+    SamplingSettings,
+    SupervisedJob,
+    SupervisedRows,
+)
+from rlreason.engines.weights import PackedWeights
+
+
+def redirect_output(log: Path) -> None:
+    """Send this process's stdout and stderr, and those of the libraries in it, to a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+
+
+def use_threads(threads: int) -> None:
+    """Compute threads of this process. Ray sets one a core asked for; engines that take turns may use all cores."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+class GeneratorActor:
+    """A vLLM engine."""
+
+    def __init__(self, log: Path, threads: int | None, options: Mapping[str, Any]) -> None:
+        redirect_output(log)
+        if threads is not None:
+            use_threads(threads)
+        from rlreason.engines.vllm_generator import VllmGenerator
+
+        self._generator = VllmGenerator(**options)
+
+    def ready(self) -> int:
+        """The process id, once the engine is loaded."""
+        return os.getpid()
+
+    def generate(
+        self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings
+    ) -> SampleBatch:
+        """See `protocols.Generator.generate`."""
+        return self._generator.generate(prompts, seeds, settings)
+
+    def load_checkpoint(self, checkpoint: Path, policy_version: int) -> None:
+        """See `protocols.Generator.load_checkpoint`."""
+        self._generator.load_checkpoint(checkpoint, policy_version)
+
+    def load_weights(self, weights: PackedWeights, policy_version: int) -> None:
+        """See `protocols.Generator.load_weights`; `weights` are views of the object store's shared memory."""
+        self._generator.load_weights(weights, policy_version)
+
+
+class LearnerActor:
+    """A DeepSpeed rank. `progress` answers while another method runs (a concurrency group of its own)."""
+
+    def __init__(self, log: Path, threads: int | None) -> None:
+        redirect_output(log)
+        if threads is not None:
+            use_threads(threads)
+        self._lock = threading.Lock()
+        self._progress: list[tuple[int, dict[str, float]]] = []
+
+    def rendezvous(self) -> tuple[str, int]:
+        """(address, free port) at which rank 0 can be met."""
+        address = ray.util.get_node_ip_address()
+        with socket.socket() as probe:
+            probe.bind((address, 0))
+            return address, int(probe.getsockname()[1])
+
+    def start(self, options: Mapping[str, Any]) -> int:
+        """Join the process group and load DeepSpeed; returns the process id."""
+        if options["master_address"].startswith("127."):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        from rlreason.engines.deepspeed_learner import DeepSpeedLearner
+
+        self._learner = DeepSpeedLearner(**options)
+        # Imported now, while the generators load, rather than in the first supervised stage.
+        import rlreason.engines.trl_sft
+
+        rlreason.engines.trl_sft.preload()
+        return os.getpid()
+
+    def supervised(self, job: SupervisedJob, rows: SupervisedRows) -> Mapping[str, float]:
+        """See `protocols.Learner.supervised`; figures collect for `progress`."""
+        return self._learner.supervised(job, rows, self._report)
+
+    def _report(self, update: int, metrics: Mapping[str, float]) -> None:
+        with self._lock:
+            self._progress.append((update, dict(metrics)))
+
+    @ray.method(concurrency_group="progress")
+    def progress(self) -> list[tuple[int, dict[str, float]]]:
+        """What was reported since the last call."""
+        with self._lock:
+            taken, self._progress = self._progress, []
+        return taken
+
+    def begin(self, checkpoint: Path, settings: PolicySettings, state: Path | None) -> None:
+        """See `protocols.Learner.begin`."""
+        self._learner.begin(checkpoint, settings, state)
+
+    def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
+        """See `protocols.Learner.update`."""
+        return self._learner.update(batch, update, on_policy)
+
+    def weights(self) -> PackedWeights | None:
+        """See `protocols.Learner.weights`."""
+        return self._learner.weights()
+
+    def save_model(self, output: Path) -> None:
+        """See `protocols.Learner.save_model`."""
+        self._learner.save_model(output)
+
+    def save_state(self, folder: Path) -> None:
+        """See `protocols.Learner.save_state`."""
+        self._learner.save_state(folder)
+
+    def end(self) -> None:
+        """See `protocols.Learner.end`."""
+        self._learner.end()
+
+    def close(self) -> None:
+        """See `protocols.Learner.close`."""
+        self._learner.close()

@@ -1,0 +1,122 @@
+"""Starting or joining Ray, and placing a run's actors on it. Knows bundles and devices, not what the actors do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from rlreason.errors import MachineError
+from rlreason.recipe.schema import Resources
+
+Accelerator = Literal["cpu", "cuda"]
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a run's actors go: bundle i of `group` is generator i, then the learners follow.
+
+    Attributes:
+        accelerator: what the engines run on.
+        generator_bundle, learner_bundle: Ray resources of one actor of each kind.
+        local: Ray was started here, for this run.
+    """
+
+    group: PlacementGroup
+    accelerator: Accelerator
+    generator_bundle: Mapping[str, float]
+    learner_bundle: Mapping[str, float]
+    local: bool
+
+    def release(self) -> None:
+        """Give the bundles back; stop Ray where this run started it, leave a cluster otherwise."""
+        if ray.is_initialized():
+            remove_placement_group(self.group)
+            ray.shutdown()
+
+
+def connect(resources: Resources) -> bool:
+    """Join the cluster at `resources.address`, or start a local Ray bound to loopback; returns whether it is local.
+
+    Raises:
+        MachineError: no cluster answers at the address.
+    """
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if resources.address is None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        ray.init(
+            include_dashboard=False, _node_ip_address=LOOPBACK, num_cpus=os.cpu_count(), address="local", **quiet
+        )
+        return True
+    try:
+        ray.init(address=resources.address, **quiet)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise MachineError(
+            f"no Ray cluster answers at resources.address {resources.address!r} ({error}); start one with "
+            "`ray start --head`, or leave the address out to run on this machine"
+        ) from error
+    return False
+
+
+def bundles(
+    resources: Resources, available: Mapping[str, float]
+) -> tuple[Accelerator, dict[str, float], dict[str, float]]:
+    """(accelerator, generator bundle, learner bundle) for what a cluster has. Pure.
+
+    On a CPU the engines take turns, so all of them together ask for no more than the cores there are. On GPUs every
+    engine has its own where there are enough; where there are enough for each kind alone, the two kinds share.
+
+    Raises:
+        MachineError: fewer devices than asked for.
+    """
+    cores, gpus = available.get("CPU", 0.0), available.get("GPU", 0.0)
+    wanted: Accelerator = "cpu" if resources.accelerator == "cpu" or (resources.accelerator == "auto" and not gpus) else "cuda"
+    actors = resources.generators + resources.learners
+    core_share = min(1.0, int(100 * cores / actors) / 100)
+    if wanted == "cpu":
+        if resources.tensor_parallel > 1:
+            raise MachineError(
+                f"resources.tensor_parallel {resources.tensor_parallel} needs GPUs, and this run is on a CPU; set it to 1"
+            )
+        return "cpu", {"CPU": core_share}, {"CPU": core_share}
+    for_generators = resources.generators * resources.tensor_parallel
+    asked = for_generators + resources.learners
+    if asked <= gpus:
+        generator_share, learner_share = float(resources.tensor_parallel), 1.0
+    elif max(for_generators, resources.learners) <= gpus and resources.tensor_parallel == 1:
+        generator_share, learner_share = 0.5, 0.5
+    else:
+        raise MachineError(
+            f"the recipe asks for {resources.generators} generators x {resources.tensor_parallel} GPUs and "
+            f"{resources.learners} learners, {asked} GPUs; the cluster has {gpus:g}. Lower resources.generators, "
+            "resources.tensor_parallel or resources.learners"
+        )
+    return "cuda", {"CPU": core_share, "GPU": generator_share}, {"CPU": core_share, "GPU": learner_share}
+
+
+def place(resources: Resources) -> Placement:
+    """Connect to Ray and reserve a bundle for every actor.
+
+    Raises:
+        MachineError: devices are missing, or the bundles could not be had within `start_timeout_s`.
+    """
+    local = connect(resources)
+    try:
+        accelerator, generator, learner = bundles(resources, ray.cluster_resources())
+        group = placement_group([generator] * resources.generators + [learner] * resources.learners, strategy="PACK")
+        if not group.wait(timeout_seconds=resources.start_timeout_s):
+            raise MachineError(
+                f"Ray could not place {resources.generators} generators ({generator}) and {resources.learners} learners "
+                f"({learner}) within {resources.start_timeout_s:g} s; free now: {ray.available_resources()}. "
+                "Something else holds the devices: wait for it, or ask for less"
+            )
+    except BaseException:
+        ray.shutdown()
+        raise
+    return Placement(group, accelerator, generator, learner, local)

@@ -1,0 +1,128 @@
+"""Starting a run's engines on Ray: all actors at once, in parallel, warm until the run ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from rlreason.engines.protocols import Engines
+from rlreason.orchestration.actors import GeneratorActor, LearnerActor
+from rlreason.orchestration.cluster import Placement, place
+from rlreason.orchestration.fleet import RayGenerator, RayLearner, fetch
+from rlreason.recipe.schema import Resources
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class RayEngines(Engines):
+    """Engines whose processes a placement holds."""
+
+    placement: Placement
+
+    def close(self) -> None:
+        """Stop the actors, then Ray where this run started it."""
+        if ray.is_initialized():
+            self.generator.close()
+            self.learner.close()
+        self.placement.release()
+
+
+def _options(placement: Placement, bundle: Mapping[str, float], index: int) -> dict[str, Any]:
+    """Ray options of the actor in bundle `index`."""
+    return {
+        "num_cpus": bundle.get("CPU", 0),
+        "num_gpus": bundle.get("GPU", 0),
+        "scheduling_strategy": PlacementGroupSchedulingStrategy(placement.group, placement_group_bundle_index=index),
+        "max_restarts": 0,
+    }
+
+
+class PendingEngines:
+    """Actors that are starting. The caller does its own preparations, then asks for `wait`."""
+
+    def __init__(self, resources: Resources, checkpoint: Path, dtype: str | None, max_tokens: int, logs: Path) -> None:
+        """Place the actors and let them load; returns at once.
+
+        Args:
+            resources: the recipe's.
+            checkpoint: Hugging Face directory that gives the architecture.
+            dtype: "float32" or "bfloat16"; None: float32 on a CPU, bfloat16 on GPUs.
+            max_tokens: longest prompt and completion together.
+            logs: folder for one log file an actor.
+        Raises:
+            MachineError: the cluster lacks what the recipe asks for.
+        """
+        self._resources, self._logs = resources, logs
+        self.placement = place(resources)
+        on_cpu = self.placement.accelerator == "cpu"
+        self.dtype = dtype or ("float32" if on_cpu else "bfloat16")
+        threads = (resources.threads or os.cpu_count()) if on_cpu else None
+        generator_options = {
+            "checkpoint": checkpoint,
+            "dtype": self.dtype,
+            "max_tokens": max_tokens,
+            "max_concurrent": resources.max_concurrent,
+            "kv_cache_bytes": int(resources.kv_cache_gib * GIB) if on_cpu else None,
+            "gpu_memory_share": resources.gpu_memory_share,
+            "tensor_parallel": resources.tensor_parallel,
+        }
+        self._generators = [
+            ray.remote(GeneratorActor)
+            .options(**_options(self.placement, self.placement.generator_bundle, index))
+            .remote(logs / f"generator-{index}.log", threads, generator_options)
+            for index in range(resources.generators)
+        ]
+        self._learners = [
+            ray.remote(concurrency_groups={"progress": 1})(LearnerActor)
+            .options(**_options(self.placement, self.placement.learner_bundle, resources.generators + rank))
+            .remote(logs / f"learner-{rank}.log", threads)
+            for rank in range(resources.learners)
+        ]
+        self._started = self._start_learners()
+
+    def _start_learners(self) -> list[Any]:
+        """Introduce the ranks to each other; they load in parallel with the generators."""
+        limit = self._resources.start_timeout_s
+        address, port = fetch(self._learners[0].rendezvous.remote(), "learner 0: rendezvous", self._logs, limit)
+        shared = {
+            "ranks": self._resources.learners,
+            "master_address": address,
+            "master_port": port,
+            "accelerator": self.placement.accelerator,
+            "dtype": self.dtype,
+            "zero_stage": self._resources.zero_stage,
+            "micro_batch_tokens": self._resources.micro_batch_tokens,
+        }
+        return [actor.start.remote({"rank": rank, **shared}) for rank, actor in enumerate(self._learners)]
+
+    def wait(self) -> RayEngines:
+        """The engines, once all of them are loaded.
+
+        Raises:
+            EngineFailed: one failed to load, or took longer than `start_timeout_s`.
+        """
+        limit = self._resources.start_timeout_s
+        learner_pids = fetch(self._started, "starting the learners", self._logs, limit)
+        generator_pids = fetch(
+            [actor.ready.remote() for actor in self._generators], "starting the generators", self._logs, limit
+        )
+        return RayEngines(
+            generator=RayGenerator(self._generators, self._logs),
+            learner=RayLearner(self._learners, self._logs),
+            description={
+                "generator": "vllm",
+                "learner": "deepspeed",
+                "accelerator": self.placement.accelerator,
+                "dtype": self.dtype,
+                "generator_pids": generator_pids,
+                "learner_pids": learner_pids,
+            },
+            placement=self.placement,
+        )
