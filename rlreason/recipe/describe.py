@@ -1,0 +1,212 @@
+"""The Plan for a person (`rlreason plan`) and as JSON: stages and what is shared, sizes, memory, device layout.
+
+Shows what `plan` and `sizes` found; computes nothing but products of settings. Starts nothing, imports no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from rlreason.recipe.plan import Plan, PlannedStage
+from rlreason.recipe.schema import Evaluation, Recipe
+from rlreason.recipe.sizes import LIBRARY_BYTES, Estimate, Machine, fits, gib
+from rlreason.recipe.stages import Rl
+
+_COLOURS = {"pretrain": "magenta", "sft": "cyan", "rl": "green", "evaluate": "yellow"}
+
+
+def stage_sizes(stage: PlannedStage) -> dict[str, int]:
+    """How much work a stage is: updates and rows, or prompts and completions, or problems and completions."""
+    config = stage.config
+    if isinstance(config, Evaluation):
+        problems = len(config.levels) * config.problems + sum(probe.problems for probe in config.probes.values())
+        # one greedy completion a problem beside the sampled ones
+        return {"problems": problems, "completions": problems * (1 + config.samples)}
+    if isinstance(config, Rl):
+        prompts = config.updates * config.prompts_per_update
+        return {
+            "updates": config.updates,
+            "prompts": prompts,
+            "group_size": config.group_size,
+            "completions": prompts * config.group_size,
+        }
+    rows = config.updates * config.batch_rows
+    return {"updates": config.updates, "rows": rows, "tokens": rows * config.row_tokens}
+
+
+def plan_json(
+    plan: Plan, recipe: Recipe, estimate: Estimate | None = None, machine: Machine | None = None
+) -> dict[str, Any]:
+    """`Plan.to_json` with each stage's `sizes`, and `order`, `devices`, `memory` (null where not estimated), `fits`."""
+    described = plan.to_json()
+    for stage in plan.stages:
+        described["stages"][stage.id]["sizes"] = stage_sizes(stage)
+    resources = recipe.resources
+    return {
+        "recipe": recipe.name,
+        **described,
+        "order": [stage.id for stage in plan.stages],
+        "devices": {
+            "generator": resources.generator,
+            "generators": resources.generators,
+            "tensor_parallel": resources.tensor_parallel,
+            "learner": resources.learner,
+            "learners": resources.learners,
+            "zero_stage": resources.zero_stage,
+            "accelerator": resources.accelerator,
+            "address": resources.address,
+        },
+        "memory": None if estimate is None else _memory_json(estimate),
+        "machine": None if machine is None else asdict(machine),
+        "fits": None if estimate is None or machine is None else _fits(estimate, machine),
+    }
+
+
+def _memory_json(estimate: Estimate) -> dict[str, Any]:
+    figures = asdict(estimate)
+    figures["learner"]["total"] = estimate.learner.total
+    figures["generator"]["total"] = estimate.generator.total
+    return {**figures, "host_bytes": estimate.host_bytes}
+
+
+def _fits(estimate: Estimate, machine: Machine) -> bool:
+    return fits(estimate, machine.gpu_memory_bytes if estimate.on_gpu else machine.memory_bytes)
+
+
+def render_plan(
+    plan: Plan, recipe: Recipe, estimate: Estimate | None = None, machine: Machine | None = None
+) -> RenderableType:
+    """What to print: the tree of stages, a table of the arms, memory and layout.
+
+    Args:
+        plan: `build_plan` of the recipe.
+        estimate: `estimate_memory`; None where the model's shape is not known.
+        machine: what there is; None leaves out whether it fits.
+    """
+    evaluations = sum(stage.type == "evaluate" for stage in plan.stages)
+    trained = len(plan.stages) - evaluations
+    unshared = sum(len(path.stages) for seeds in plan.arms.values() for path in seeds.values())
+    head = Text.assemble(
+        (recipe.name, "bold"),
+        f": {len(plan.arms)} arms, {len(recipe.seeds)} {_plural(len(recipe.seeds), 'seed')}; {trained} "
+        f"{_plural(trained, 'stage')} to train ({unshared} if nothing were shared), "
+        f"{evaluations} {_plural(evaluations, 'evaluation')}",
+    )
+    return Group(head, _tree(plan, recipe), _arms(plan), _layout(recipe, estimate, machine))
+
+
+def _plural(count: int, word: str) -> str:
+    return word if count == 1 else f"{word}s"
+
+
+def _tree(plan: Plan, recipe: Recipe) -> Tree:
+    """The stages of the first seed; the other seeds' differ in identity alone."""
+    start = recipe.model.path if recipe.model.path is not None else "new model, random weights"
+    first, *others = recipe.seeds
+    more = f"  seed {first}; the same again for seed {', '.join(map(str, others))}" if others else ""
+    root = Tree(Text.assemble((start, "bold"), (more, "dim")), guide_style="dim")
+    nodes: dict[str | None, Tree] = {None: root}
+    for stage in plan.stages:  # parents come first
+        if stage.seed == first:
+            nodes[stage.id] = nodes[stage.parent].add(_line(stage))
+    return root
+
+
+def _line(stage: PlannedStage) -> Text:
+    line = Text.assemble((stage.name, f"bold {_COLOURS[stage.type]}"))
+    if stage.type == "evaluate":
+        line.append(f" {', '.join(stage.arms)}", style="bold")
+    line.append(f"  {_size_text(stage)}")
+    if stage.type != "evaluate" and len(stage.arms) > 1:
+        line.append(f"  shared by {len(stage.arms)} arms", style="bold")
+    line.append(f"  {stage.id}", style="dim")
+    return line
+
+
+def _size_text(stage: PlannedStage) -> str:
+    sizes, config = stage_sizes(stage), stage.config
+    if isinstance(config, Evaluation):
+        return f"{sizes['problems']:,} problems, {sizes['completions']:,} completions"
+    if isinstance(config, Rl):
+        work = f"{sizes['prompts']:,} prompts x {sizes['group_size']} = {sizes['completions']:,} completions"
+    else:
+        work = f"{sizes['rows']:,} rows of {config.row_tokens:,} tokens"
+    return f"{config.updates:,} updates, {work}"
+
+
+def _arms(plan: Plan) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("arm", style="bold")
+    table.add_column("stages")
+    for arm, seeds in plan.arms.items():
+        path = next(iter(seeds.values()))
+        names = " -> ".join(plan.stage(id).name for id in path.stages)
+        title = "" if plan.titles[arm] == arm else f"  ({plan.titles[arm]})"
+        table.add_row(Text(f"{arm}{title}"), Text(names or "the model itself"))
+    return table
+
+
+def _layout(recipe: Recipe, estimate: Estimate | None, machine: Machine | None) -> Table:
+    rows = {"devices": device_layout(recipe, estimate, machine)}
+    if estimate is None:
+        rows["memory"] = "not estimated: the model's shape is not known"
+    else:
+        rows["model"] = f"{estimate.parameters:,} parameters in {estimate.dtype}"
+        rows.update(_memory_rows(estimate))
+        if machine is not None:
+            rows["fits"] = _fits_text(estimate, machine)
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, text in rows.items():
+        table.add_row(Text(name), Text(text))
+    return table
+
+
+def device_layout(recipe: Recipe, estimate: Estimate | None = None, machine: Machine | None = None) -> str:
+    """One line: how many generators and learners, on what, where."""
+    resources = recipe.resources
+    if resources.generator == "torch":
+        return "generator and learner (torch) in this process, taking turns"
+    on_gpu = estimate.on_gpu if estimate is not None else resources.accelerator == "cuda"
+    generators, learners, width = resources.generators, resources.learners, resources.tensor_parallel
+    parallel = f" x TP {width}" if width > 1 else ""
+    engines = (
+        f"{generators} {_plural(generators, 'generator')} ({resources.generator}{parallel})"
+        f", {learners} {_plural(learners, 'learner rank')} ({resources.learner}, ZeRO {resources.zero_stage})"
+    )
+    where = "a local Ray" if resources.address is None else f"the Ray cluster at {resources.address}"
+    if on_gpu:
+        placed = f"{generators * width} GPUs generate, {learners} learn"
+    else:
+        cores = "" if machine is None else f"{machine.cores} "
+        placed = f"co-located on {cores}CPU cores, taking turns"
+    return f"{engines}; {placed}; {where}"
+
+
+def _memory_rows(estimate: Estimate) -> Mapping[str, str]:
+    learner, generator = estimate.learner, estimate.generator
+    unit = "a GPU" if estimate.on_gpu else "each"
+    tokens = generator.cache // estimate.cache_bytes_per_token
+    rows = {
+        "learner rank": f"{gib(learner.total)} {unit}: weights {gib(learner.weights)}, gradients "
+        f"{gib(learner.gradients)}, optimizer {gib(learner.optimizer)}, activations {gib(learner.activations)}",
+        "generator": f"{gib(generator.total)} {unit}: weights {gib(generator.weights)}, cache "
+        f"{gib(generator.cache)} ({tokens:,} tokens{' at least' if estimate.on_gpu else ''})",
+    }
+    if not estimate.on_gpu:
+        rows["in all"] = f"{gib(estimate.host_bytes)}, with {gib(LIBRARY_BYTES)} of libraries a process"
+    return rows
+
+
+def _fits_text(estimate: Estimate, machine: Machine) -> str:
+    there = machine.gpu_memory_bytes if estimate.on_gpu else machine.memory_bytes
+    what = "a GPU's" if estimate.on_gpu else "this machine's free"
+    return f"{'yes' if _fits(estimate, machine) else 'NO'}, in {what} {gib(there)}"

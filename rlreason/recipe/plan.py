@@ -1,0 +1,271 @@
+"""The Plan: a recipe's arms as a tree of stages that share what they have in common.
+
+A stage's identity is a hash of all that decides its result: its settings, its tasks, its rewards, its parent's
+identity (or the model it starts from) and the seed. Two arms with the same beginning therefore train it once, and a
+stage whose identity has a finished folder is never run again. What only watches or places a stage (checkpoint
+interval, resources, reported k) is left out of the hash. Running stages belongs to `rlreason.stages`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rlreason.recipe.schema import Evaluation, Recipe
+from rlreason.recipe.stages import Pretrain, Rl, Sft
+from rlreason.recipe.validation import resolve_plugin_path
+
+FORMAT_VERSION = 1
+"""Raise it when the same settings come to mean other results; every stage then has a new identity."""
+StageType = Literal["pretrain", "sft", "rl", "evaluate"]
+EVALUATE: Literal["evaluate"] = "evaluate"
+_NO_IDENTITY = {"checkpoint_every", "mismatch_tolerance", "k"}
+_MODEL_FILES = (".json", ".txt", ".model", ".jinja", ".safetensors")
+_WHOLE_FILE_BYTES = 64 * 2**20
+_END_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """One stage of the tree, to be run once.
+
+    Attributes:
+        id: its type and the first ten hex digits of its identity: "sft-1a2b3c4d5e".
+        name: the recipe's name of it (of the first, where the recipe says the same twice); "evaluate" for evaluations.
+        type: which function of `rlreason.stages` runs it.
+        seed: seed of training and sampling.
+        parent: id of the stage whose checkpoint it starts from; None: the recipe's model.
+        config: its section of the recipe.
+        arms: names of the arms that go through it, in the recipe's order.
+    """
+
+    id: str
+    name: str
+    type: StageType
+    seed: int
+    parent: str | None
+    config: Pretrain | Sft | Rl | Evaluation
+    arms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmPath:
+    """An arm for one seed: ids of its training stages in order (none: the model itself), and of its evaluation."""
+
+    stages: tuple[str, ...]
+    evaluation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a recipe will do.
+
+    Attributes:
+        stages: every stage once, in an order to run them in: a parent before its children, the evaluation of a stage
+            directly after it, and a branch to its end before the next one begins.
+        arms: arm -> seed -> its path.
+        titles: arm -> how reports call it.
+        evaluation: the recipe's.
+    """
+
+    stages: tuple[PlannedStage, ...]
+    arms: Mapping[str, Mapping[int, ArmPath]]
+    titles: Mapping[str, str]
+    evaluation: Evaluation
+
+    def stage(self, id: str) -> PlannedStage:
+        """The stage of that id; KeyError where there is none."""
+        for stage in self.stages:
+            if stage.id == id:
+                return stage
+        raise KeyError(id)
+
+    def to_json(self) -> dict[str, Any]:
+        """The form of a run's plan.json."""
+        evaluation = self.evaluation
+        return {
+            "arms": {
+                arm: {
+                    "title": self.titles[arm],
+                    "seeds": {
+                        str(seed): {"stages": list(path.stages), "evaluation": path.evaluation}
+                        for seed, path in seeds.items()
+                    },
+                }
+                for arm, seeds in self.arms.items()
+            },
+            "stages": {
+                stage.id: {
+                    "name": stage.name,
+                    "type": stage.type,
+                    "seed": stage.seed,
+                    "parent": stage.parent,
+                    "config": stage.config.model_dump(mode="json"),
+                    "arms": list(stage.arms),
+                }
+                for stage in self.stages
+            },
+            "evaluation": {
+                "levels": list(evaluation.levels),
+                "probes": list(evaluation.probes),
+                "k": list(evaluation.k),
+                "samples": evaluation.samples,
+            },
+        }
+
+
+def build_plan(recipe: Recipe, *, model_fingerprint: str, reward_fingerprints: Mapping[str, str] | None = None) -> Plan:
+    """The tree of stages of a checked recipe.
+
+    Args:
+        recipe: one whose names refer to something (`load_recipe` sees to that).
+        model_fingerprint: `fingerprint_model` of where it starts.
+        reward_fingerprints: `fingerprint_rewards`: so that an edited plug-in file is another RL stage.
+    """
+    identify = _Identities(recipe, model_fingerprint, reward_fingerprints or {})
+    stages: dict[str, PlannedStage] = {}
+    arms: dict[str, dict[int, ArmPath]] = {arm: {} for arm in recipe.arms}
+
+    def go_through(arm: str, stage: PlannedStage) -> str:
+        known = stages.setdefault(stage.id, stage)
+        if arm not in known.arms:
+            stages[stage.id] = replace(known, arms=(*known.arms, arm))
+        return stage.id
+
+    for seed in recipe.seeds:
+        for arm in recipe.arms:
+            parent, path = None, []
+            for name in stage_names(recipe, arm):
+                parent = go_through(arm, identify.training(name, parent, seed))
+                path.append(parent)
+            evaluation = go_through(arm, identify.evaluation(parent, seed))
+            arms[arm][seed] = ArmPath(tuple(path), evaluation)
+    titles = {name: arm.title or name for name, arm in recipe.arms.items()}
+    return Plan(tuple(_depth_first(stages.values())), arms, titles, recipe.evaluation)
+
+
+def stage_names(recipe: Recipe, arm: str) -> list[str]:
+    """The recipe's names of an arm's stages from the start, those of the arm it continues first."""
+    after = recipe.arms[arm].after
+    inherited = stage_names(recipe, after) if after is not None else []
+    return [*inherited, *recipe.arms[arm].stages]
+
+
+def _depth_first(stages: Iterable[PlannedStage]) -> Iterator[PlannedStage]:
+    """Seed by seed: a stage, its evaluation, then its other children, each with all that follows from it."""
+    children: dict[tuple[int, str | None], list[PlannedStage]] = {}
+    for stage in stages:
+        children.setdefault((stage.seed, stage.parent), []).append(stage)
+
+    def below(seed: int, parent: str | None) -> Iterator[PlannedStage]:
+        for child in sorted(children.get((seed, parent), []), key=lambda stage: stage.type != EVALUATE):
+            yield child
+            yield from below(seed, child.id)
+
+    for seed, parent in list(children):
+        if parent is None:
+            yield from below(seed, None)
+
+
+class _Identities:
+    """Makes the stages of one recipe, with their identities; holds nothing that changes."""
+
+    def __init__(self, recipe: Recipe, model_fingerprint: str, reward_fingerprints: Mapping[str, str]) -> None:
+        self._recipe = recipe
+        self._start = {
+            "model": recipe.model.model_dump(mode="json", exclude={"path"}),
+            "fingerprint": model_fingerprint,
+        }
+        self._rewards = {
+            "rubric": recipe.rewards.model_dump(mode="json", exclude={"workers"}),
+            "files": dict(reward_fingerprints),
+        }
+
+    def training(self, name: str, parent: str | None, seed: int) -> PlannedStage:
+        """The training stage `name` of the recipe, after `parent`."""
+        config = self._recipe.stages[name]
+        settings = config.model_dump(mode="json", exclude=_NO_IDENTITY)
+        for entry in settings["data"]:
+            entry["task"] = self._recipe.task_name(entry["task"])
+        used = [entry["task"] for entry in settings["data"]]
+        rewards = self._rewards if isinstance(config, Rl) else None
+        id = self._id(config.type, settings, used, rewards, parent, seed)
+        return PlannedStage(id, name, config.type, seed, parent, config, ())
+
+    def evaluation(self, parent: str | None, seed: int) -> PlannedStage:
+        """The evaluation of what `parent` left."""
+        config = self._recipe.evaluation
+        settings = config.model_dump(mode="json", exclude=_NO_IDENTITY)
+        settings["task"] = self._recipe.task_name(config.task)
+        id = self._id(EVALUATE, settings, [settings["task"]], None, parent, seed)
+        return PlannedStage(id, EVALUATE, EVALUATE, seed, parent, config, ())
+
+    def _id(
+        self,
+        type: StageType,
+        settings: Mapping[str, Any],
+        tasks: Sequence[str],
+        rewards: Mapping[str, Any] | None,
+        parent: str | None,
+        seed: int,
+    ) -> str:
+        decides = {
+            "format": FORMAT_VERSION,
+            "settings": settings,
+            "tasks": {name: self._recipe.tasks[name].model_dump(mode="json") for name in tasks},
+            "rewards": rewards,
+            "start": self._start if parent is None else parent,
+            "seed": seed,
+        }
+        return f"{type}-{_digest(decides)[:10]}"
+
+
+def _digest(value: Any) -> str:
+    """SHA-256 of canonical JSON: sorted keys, no spaces."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def fingerprint_model(path: Path | None, recipe: Recipe) -> str:
+    """SHA-256 (hex) of where the arms start.
+
+    Args:
+        path: `resolve_model_path`. Config, tokenizer and weight files count, by name and content; of a file over 64 MB
+            its size and its first and last 4 MB, so that a large model does not have to be read.
+        recipe: where `path` is None, its `model.scratch` counts, and its tasks, whose words make the tokenizer.
+    """
+    if path is None:
+        architecture = recipe.model.model_dump(mode="json")["scratch"]
+        tasks = {name: task.model_dump(mode="json") for name, task in recipe.tasks.items()}
+        return _digest({"format": FORMAT_VERSION, "scratch": architecture, "tasks": tasks})
+    files = sorted(file for file in path.iterdir() if file.suffix in _MODEL_FILES and file.is_file())
+    return _digest([[file.name, _digest_file(file)] for file in files])
+
+
+def fingerprint_rewards(recipe: Recipe, folders: Sequence[Path]) -> dict[str, str]:
+    """Spec -> SHA-256 (hex) of its file, of every part of the rubric that is a file.
+
+    Args:
+        folders: `LoadedRecipe.folders`.
+    Raises:
+        RewardError: a file is not there.
+    """
+    paths = {part.spec: resolve_plugin_path(part.spec, folders) for part in recipe.rewards.parts}
+    return {spec: _digest_file(path) for spec, path in paths.items() if path is not None}
+
+
+def _digest_file(path: Path) -> str:
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= _WHOLE_FILE_BYTES:
+            digest.update(file.read())
+        else:
+            digest.update(file.read(_END_BYTES))
+            file.seek(-_END_BYTES, 2)
+            digest.update(file.read())
+    return digest.hexdigest()

@@ -1,0 +1,244 @@
+"""What a recipe may say: frozen pydantic models, unknown keys refused, unions on `type`.
+
+Stage settings are in `recipe.stages`; reading files, `extends:` and overrides in `recipe.loading`; the DAG in
+`recipe.plan`. Nothing here knows which tasks, rewards or engines exist: a task's own parameters are checked by the
+task, when the recipe is bound to what is installed. The docstring under a field is what `rlreason schema` prints.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from rlreason.recipe.stages import Config, Sampling, StageConfig
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    seen = [value for index, value in enumerate(values) if value in values[:index]]
+    if seen:
+        raise ValueError(f"{seen[0]!r} is listed twice; list each once")
+    return values
+
+
+class Architecture(Config):
+    """Shape of a Llama-type decoder made from scratch with random weights."""
+
+    layers: PositiveInt = 3
+    width: PositiveInt = 128
+    """Hidden size; a multiple of `heads`. width / heads must be a head size vLLM has a kernel for (32, 64, 96, 128)."""
+    heads: PositiveInt = 4
+    mlp_width: PositiveInt | None = None
+    """None: 3 x width, rounded up to a multiple of 32."""
+    max_positions: PositiveInt = 1024
+    tie_embeddings: bool = True
+
+    @property
+    def feed_forward_width(self) -> int:
+        """`mlp_width`, or what it is where left out."""
+        return self.mlp_width or -(-3 * self.width // 32) * 32
+
+    @model_validator(mode="after")
+    def _head_size(self) -> Architecture:
+        if self.width % self.heads or self.width // self.heads not in (32, 64, 96, 128):
+            raise ValueError(
+                f"width {self.width} / heads {self.heads} must be a head size of 32, 64, 96 or 128; "
+                f"for width {self.width} try heads {max(1, self.width // 32)}"
+            )
+        return self
+
+
+class Model(Config):
+    """Where the arms start from: a Hugging Face directory, or a new model. Exactly one of the two."""
+
+    path: str | None = None
+    """Hugging Face model directory. Relative paths are looked for beside the recipe file, then from the
+    current folder, then among what ships."""
+    scratch: Architecture | None = None
+    """Make a new model with random weights and a word-level tokenizer (byte fallback) over the tasks' words."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """auto: float32 on a CPU, bfloat16 on a GPU."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Model:
+        if (self.path is None) == (self.scratch is None):
+            raise ValueError(
+                "give exactly one of `path` (a Hugging Face directory) and `scratch` (a new model); "
+                "to drop the one that was inherited by `extends`, set it to null"
+            )
+        return self
+
+
+class Task(BaseModel):
+    """A task by `type`, with that task's own parameters beside it (checked by the task: `rlreason tasks NAME`)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", protected_namespaces=())
+
+    type: Name
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything beside `type`."""
+        return dict(self.model_extra or {})
+
+
+class Reward(Config):
+    """One part of the rubric."""
+
+    spec: str
+    """"path/to/file.py:function" (beside the recipe, or shipped) or "package.module:function"."""
+    name: Name | None = None
+    """Name of this part in records; None: the function's name."""
+    weight: float = 1.0
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    deadline_s: PositiveFloat = 10.0
+    """Wall-clock seconds one completion may take before its worker is killed and the rollout counts as unscored."""
+
+
+class Rubric(Config):
+    """How several rewards become one."""
+
+    combine: Literal["sum", "product", "first_failure"] = "sum"
+    """sum: weighted sum; product: weights are ignored and the parts multiplied (a gate); first_failure: the first
+    part that is below 1 decides, in the order listed."""
+    parts: Annotated[tuple[Reward, ...], Field(min_length=1)] = (Reward(spec="rlreason.rewards.builtin:answer"),)
+    workers: PositiveInt = 1
+    """Worker processes that score."""
+    memory_gib: PositiveFloat = 2.0
+    """Address-space cap of each worker."""
+
+
+class Probe(Config):
+    """A set of cells evaluated beside the levels, such as the atomic skills that a composite needs."""
+
+    cells: Annotated[tuple[str, ...], Field(min_length=1)]
+    level: str = "iid"
+    problems: PositiveInt = 64
+
+
+class Evaluation(Config):
+    """What every arm's last checkpoint is asked."""
+
+    task: Name | None = None
+    """The recipe's name of the task; may be left out where there is one task."""
+    levels: Annotated[tuple[str, ...], AfterValidator(_unique), Field(min_length=1)]
+    cells: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    """Cells the levels draw from (shell-style patterns), equally."""
+    problems: PositiveInt = 128
+    """Problems a level."""
+    probes: dict[Name, Probe] = Field(default_factory=dict)
+    sampling: Sampling = Sampling()
+    samples: PositiveInt = 16
+    """Sampled completions a problem (beside the greedy one), from which pass@k is estimated."""
+    k: Annotated[tuple[PositiveInt, ...], AfterValidator(_unique)] = (1, 2, 4, 8, 16)
+    """No k may exceed `samples`."""
+
+    @model_validator(mode="after")
+    def _k_within_samples(self) -> Evaluation:
+        too_large = [k for k in self.k if k > self.samples]
+        if too_large:
+            raise ValueError(
+                f"k {too_large[0]} exceeds samples {self.samples}: pass@k needs at least k samples; "
+                f"raise `samples` or drop that k"
+            )
+        return self
+
+
+class Resources(Config):
+    """Which engines run, how many, and where."""
+
+    generator: Literal["vllm", "torch"] = "vllm"
+    """vllm: Ray actors; torch: in this process, for tests and machines without vLLM."""
+    learner: Literal["deepspeed", "torch"] = "deepspeed"
+    """deepspeed: Ray actors, one a rank (SFT through TRL); torch: in this process."""
+    generators: PositiveInt = 1
+    """Rollout engines (vLLM actors)."""
+    tensor_parallel: PositiveInt = 1
+    """GPUs a rollout engine. 1 on a CPU."""
+    learners: PositiveInt = 1
+    """DeepSpeed ranks."""
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: cuda where Ray sees GPUs, else cpu."""
+    address: str | None = None
+    """None: a local Ray; "auto" or "ray://host:port" or "host:port": a running cluster."""
+    threads: PositiveInt | None = None
+    """Threads an engine on a CPU. None: all cores (generators and learners take turns)."""
+    micro_batch_tokens: PositiveInt = 8192
+    """Tokens a rank holds activations for at a time; bounds memory, does not change the result."""
+    max_tokens: PositiveInt | None = None
+    """Longest prompt and completion together. None: the model's positions, at most 4,096."""
+    max_concurrent: PositiveInt = 512
+    """Sequences a rollout engine decodes together."""
+    kv_cache_gib: PositiveFloat = 0.5
+    """Key-value cache of a rollout engine on a CPU; on a GPU see `gpu_memory_share`."""
+    gpu_memory_share: Annotated[float, Field(gt=0, lt=1)] = 0.45
+    """Share of a GPU's memory a rollout engine takes; leave room for a learner on the same GPU."""
+    start_timeout_s: PositiveFloat = 300.0
+    """Longest wait for actors to be placed and engines to load before the run stops and says what was missing."""
+
+    @model_validator(mode="after")
+    def _engines_belong_together(self) -> Resources:
+        if (self.generator == "torch") != (self.learner == "torch"):
+            raise ValueError(
+                f"generator {self.generator!r} and learner {self.learner!r} do not go together: "
+                "use vllm with deepspeed (Ray actors) or torch with torch (in this process)"
+            )
+        if self.generator == "torch" and (self.generators, self.learners, self.tensor_parallel) != (1, 1, 1):
+            raise ValueError(
+                f"generators {self.generators}, learners {self.learners}, tensor_parallel {self.tensor_parallel}: "
+                "the torch engines are one each, in this process; leave them at 1, or use vllm with deepspeed"
+            )
+        if self.accelerator == "cpu" and self.tensor_parallel > 1:
+            raise ValueError(
+                f"tensor_parallel {self.tensor_parallel} needs GPUs, and accelerator is 'cpu'; "
+                "leave it at 1 and raise `generators` instead"
+            )
+        return self
+
+
+class Arm(Config):
+    """A training history: the stages of another arm, then its own."""
+
+    after: Name | None = None
+    """Arm to continue; its stages are shared, not run again."""
+    stages: tuple[Name, ...] = ()
+    """Names under `stages`, in order."""
+    title: str | None = None
+    """How reports call it; None: its key."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list_is_stages(cls, value: Any) -> Any:
+        return {"stages": value} if isinstance(value, list | tuple) else value
+
+
+class Recipe(Config):
+    """One experiment: a model, tasks, arms made of stages, an evaluation, and where it runs."""
+
+    name: Name
+    description: str = ""
+    """One line, shown by `rlreason recipes`."""
+    model: Model
+    tasks: Annotated[dict[Name, Task], Field(min_length=1)]
+    stages: Annotated[dict[Name, StageConfig], Field(min_length=1)]
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    rewards: Rubric = Rubric()
+    evaluation: Evaluation
+    resources: Resources = Resources()
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_unique), Field(min_length=1)] = (0,)
+    """Every arm is run once a seed. Seeds change training and sampling, never the tasks' problems."""
+
+    def task_name(self, given: str | None) -> str:
+        """The task that a `task:` key means: the one named, or the only one where it was left out.
+
+        Raises:
+            ValueError: it was left out and there are several tasks (a loaded recipe was checked for that).
+        """
+        if given is not None:
+            return given
+        (only,) = self.tasks
+        return only

@@ -1,0 +1,26 @@
+"""Where what ships lies (recipes, reward plug-ins, models): inside an installed package, beside it in a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from rlreason.recipe.yaml_text import read_yaml
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def shipped_folder(kind: Literal["recipes", "rewards", "models"]) -> Path:
+    """The folder of what ships of that kind; it need not exist (a build may ship no models)."""
+    installed = _PACKAGE / "_shipped" / kind
+    return installed if installed.is_dir() else _PACKAGE.parent / kind
+
+
+def shipped_recipes() -> list[tuple[str, str]]:
+    """(name to load it by, one-line description) of every recipe that ships, sorted by name.
+
+    Raises:
+        RecipeError: a shipped file does not parse.
+    """
+    files = sorted(shipped_folder("recipes").glob("*.yaml"))
+    return [(file.stem, str(read_yaml(file).get("description", ""))) for file in files]

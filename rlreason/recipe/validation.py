@@ -1,0 +1,199 @@
+"""What can be checked of a recipe beyond its form, without an engine: names that refer to names, and files it names.
+
+`check_references` looks at the recipe alone; `resolve_model_path` and `resolve_plugin_path` at the disk. Whether a
+task knows a cell or a level is the task's to say, whether a plug-in works the rewards room's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rlreason.errors import ModelError, RecipeError, RewardError, one_of
+from rlreason.recipe.explain import Finding
+from rlreason.recipe.schema import Recipe, Reward
+from rlreason.recipe.shipped import shipped_folder
+from rlreason.recipe.stages import Rl
+from rlreason.recipe.yaml_text import read_yaml
+
+if TYPE_CHECKING:
+    from rlreason.recipe.loading import LoadedRecipe
+
+WEIGHT_INDEX = "model.safetensors.index.json"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+
+
+def check_references(recipe: Recipe) -> list[Finding]:
+    """Everything in the recipe that does not hold together; empty for a good one."""
+    return [
+        *_check_arms(recipe),
+        *_check_tasks(recipe),
+        *_check_lengths(recipe),
+        *_check_evaluation(recipe),
+        *_check_rewards(recipe),
+    ]
+
+
+def _check_arms(recipe: Recipe) -> Iterator[Finding]:
+    titles: dict[str, str] = {}
+    for name, arm in recipe.arms.items():
+        for index, stage in enumerate(arm.stages):
+            if stage not in recipe.stages:
+                yield Finding(f"arms.{name}.stages[{index}]", one_of("stage", stage, recipe.stages))
+        if arm.after is not None and arm.after not in recipe.arms:
+            yield Finding(f"arms.{name}.after", one_of("arm", arm.after, recipe.arms))
+        circle = _circle(recipe, name)
+        if circle and name == min(circle):  # told once, not once an arm in it
+            yield Finding(
+                f"arms.{name}.after",
+                f"arms follow each other in a circle: {' -> '.join([*circle, name])}; take one `after` out",
+            )
+        title = arm.title or name
+        if title in titles:
+            yield Finding(
+                f"arms.{name}.title", f"{title!r} is also what arm {titles[title]!r} is called; give each its own title"
+            )
+        titles.setdefault(title, name)
+
+
+def _circle(recipe: Recipe, start: str) -> list[str]:
+    """The arms from `start` along `after` back to `start`, `start` first; empty where the way does not return."""
+    way, at = [start], recipe.arms[start].after
+    while at is not None and at in recipe.arms and at not in way:
+        way.append(at)
+        at = recipe.arms[at].after
+    return way if at == start else []
+
+
+def _check_tasks(recipe: Recipe) -> Iterator[Finding]:
+    named = [
+        (f"stages.{name}.data[{index}].task", entry.task)
+        for name, stage in recipe.stages.items()
+        for index, entry in enumerate(stage.data)
+    ]
+    for path, task in [*named, ("evaluation.task", recipe.evaluation.task)]:
+        if task is None and len(recipe.tasks) > 1:
+            yield Finding(path, f"say which task is meant: the recipe has {', '.join(recipe.tasks)}")
+        elif task is not None and task not in recipe.tasks:
+            yield Finding(path, one_of("task", task, recipe.tasks))
+
+
+def _check_lengths(recipe: Recipe) -> Iterator[Finding]:
+    """A model from scratch says how many positions it has; a Hugging Face directory is asked later."""
+    if recipe.model.scratch is None:
+        return
+    positions = recipe.model.scratch.max_positions
+    for name, stage in recipe.stages.items():
+        if isinstance(stage, Rl) and stage.sampling.max_new_tokens >= positions:
+            yield Finding(f"stages.{name}.sampling.max_new_tokens", _no_room(stage.sampling.max_new_tokens, positions))
+    if recipe.evaluation.sampling.max_new_tokens >= positions:
+        asked = recipe.evaluation.sampling.max_new_tokens
+        yield Finding("evaluation.sampling.max_new_tokens", _no_room(asked, positions))
+
+
+def _no_room(tokens: int, positions: int) -> str:
+    return (
+        f"{tokens} tokens leave no room for a prompt in model.scratch.max_positions {positions}; lower it or raise that"
+    )
+
+
+def _check_evaluation(recipe: Recipe) -> Iterator[Finding]:
+    for name in recipe.evaluation.probes:
+        if name in recipe.evaluation.levels:
+            yield Finding(
+                f"evaluation.probes.{name}", f"{name!r} is a level too, and results are told apart by name; rename it"
+            )
+
+
+def _check_rewards(recipe: Recipe) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for index, part in enumerate(recipe.rewards.parts):
+        name = part_name(part)
+        if name in seen:
+            yield Finding(
+                f"rewards.parts[{index}].name",
+                f"{name!r} is also the name of rewards.parts[{seen[name]}]; give one of them its own `name`",
+            )
+        seen.setdefault(name, index)
+
+
+def part_name(part: Reward) -> str:
+    """What records call a part of the rubric: its `name`, else its function's."""
+    return part.name or part.spec.rpartition(":")[2]
+
+
+def resolve_model_path(loaded: LoadedRecipe) -> Path | None:
+    """The Hugging Face directory the recipe starts from; None where it makes a new model.
+
+    Raises:
+        ModelError: there is no such directory, or config, weights (safetensors) or tokenizer are missing from it.
+    """
+    given = loaded.recipe.model.path
+    if given is None:
+        return None
+    places = _places(Path(given).expanduser(), [*loaded.folders, Path.cwd(), shipped_folder("models")])
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise ModelError(
+            f"model.path {given!r}: there is no such directory; looked for {', '.join(map(str, places))}. Give the "
+            "path of a Hugging Face model directory (config.json, *.safetensors, tokenizer.json)"
+        )
+    missing = _missing_parts(found)
+    if missing:
+        raise ModelError(
+            f"model.path {given!r}: {found} is not a whole Hugging Face model: {'; '.join(missing)}. Save it again "
+            "with save_pretrained (model and tokenizer)"
+        )
+    return found.resolve()
+
+
+def _missing_parts(folder: Path) -> list[str]:
+    missing = []
+    if not (folder / "config.json").is_file():
+        missing.append("no config.json")
+    if (folder / WEIGHT_INDEX).is_file():
+        missing += _missing_shards(folder)
+    elif not any(folder.glob("*.safetensors")):
+        others = [file.name for pattern in ("*.bin", "*.pt", "*.gguf") for file in sorted(folder.glob(pattern))]
+        missing.append("no *.safetensors" + (f" (only {', '.join(others)}, which are not read)" if others else ""))
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        missing.append(f"no {' or '.join(TOKENIZER_FILES)}")
+    return missing
+
+
+def _missing_shards(folder: Path) -> list[str]:
+    try:
+        named = set(read_yaml(folder / WEIGHT_INDEX)["weight_map"].values())  # JSON is YAML
+    except (RecipeError, KeyError, AttributeError):
+        return [f"{WEIGHT_INDEX} holds no weight_map"]
+    absent = sorted(str(name) for name in named if not (folder / str(name)).is_file())
+    return [f"{WEIGHT_INDEX} names {', '.join(absent)}, not there"] if absent else []
+
+
+def resolve_plugin_path(spec: str, folders: Sequence[Path]) -> Path | None:
+    """The file of a reward spec such as "rewards/mine.py:score"; None where the spec names a module or entry point.
+
+    Args:
+        spec: as the recipe has it. A relative file is looked for in `folders`, then from the current folder, then
+            among what ships.
+        folders: `LoadedRecipe.folders`.
+    Raises:
+        RewardError: no such file; names those beside it.
+    """
+    file, separator, _ = spec.rpartition(":")
+    if not separator or not file.endswith(".py"):
+        return None
+    path = Path(file).expanduser()
+    places = _places(path, [*folders, Path.cwd(), shipped_folder("rewards").parent])
+    for place in places:
+        if place.is_file():
+            return place.resolve()
+    there = [str(path.parent / other.name) for place in places for other in sorted(place.parent.glob("*.py"))]
+    raise RewardError(
+        f"{one_of('reward file', file, dict.fromkeys(there), spec)}; looked for {', '.join(map(str, places))}"
+    )
+
+
+def _places(path: Path, folders: Iterable[Path]) -> list[Path]:
+    return [path] if path.is_absolute() else list(dict.fromkeys(folder / path for folder in folders))

@@ -1,0 +1,229 @@
+"""Sizes against published parameter counts and against arithmetic done by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlreason.errors import MachineError, ModelError
+from rlreason.recipe.schema import Architecture
+from rlreason.recipe.sizes import (
+    GIB,
+    LIBRARY_BYTES,
+    ModelShape,
+    activation_bytes_per_token,
+    cache_bytes_per_token,
+    check_memory,
+    count_parameters,
+    estimate_memory,
+    fits,
+    gib,
+    learner_memory,
+    read_shape,
+    shape_of,
+)
+
+SHAPE = ModelShape(
+    vocabulary=100, width=8, layers=2, heads=4, kv_heads=2, head_width=2, feed_forward=16, positions=32, tied=True
+)
+
+PUBLISHED = {  # config.json as released -> parameters as counted from the released weights
+    "SmolLM2-135M": (
+        {
+            "model_type": "llama",
+            "vocab_size": 49152,
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_hidden_layers": 30,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "max_position_embeddings": 8192,
+            "tie_word_embeddings": True,
+        },
+        134_515_008,
+    ),
+    "Qwen2.5-0.5B": (
+        {
+            "model_type": "qwen2",
+            "vocab_size": 151936,
+            "hidden_size": 896,
+            "intermediate_size": 4864,
+            "num_hidden_layers": 24,
+            "num_attention_heads": 14,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 32768,
+            "tie_word_embeddings": True,
+        },
+        494_032_768,
+    ),
+    "Qwen3-0.6B": (
+        {
+            "model_type": "qwen3",
+            "vocab_size": 151936,
+            "hidden_size": 1024,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 8,
+            "head_dim": 128,
+            "max_position_embeddings": 40960,
+            "tie_word_embeddings": True,
+        },
+        596_049_920,
+    ),
+    "Gemma-2-2B": (
+        {
+            "model_type": "gemma2",
+            "vocab_size": 256000,
+            "hidden_size": 2304,
+            "intermediate_size": 9216,
+            "num_hidden_layers": 26,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 4,
+            "head_dim": 256,
+            "max_position_embeddings": 8192,
+        },
+        2_614_341_888,
+    ),
+    "Llama-3-8B": (
+        {
+            "model_type": "llama",
+            "vocab_size": 128256,
+            "hidden_size": 4096,
+            "intermediate_size": 14336,
+            "num_hidden_layers": 32,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 8,
+            "max_position_embeddings": 8192,
+            "tie_word_embeddings": False,
+        },
+        8_030_261_248,
+    ),
+}
+
+
+def config_folder(tmp_path: Path, config: Any) -> Path:
+    (tmp_path / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_are_those_of_the_released_models(tmp_path: Path, name: str) -> None:
+    config, parameters = PUBLISHED[name]
+    shape = read_shape(config_folder(tmp_path, config))
+    assert shape is not None
+    assert count_parameters(shape) == parameters
+
+
+def test_parameters_by_hand() -> None:
+    # embedding 100 x 8 = 800, its head tied; a layer: query and output 8 x 8 each, key and value 8 x 4 each = 192,
+    # feed-forward 3 x 8 x 16 = 384, two norms of 8 = 16, so 592; two layers 1184; last norm 8
+    assert count_parameters(SHAPE) == 800 + 1184 + 8
+
+
+def test_a_new_model_has_its_stated_shape_and_a_rounded_vocabulary() -> None:
+    shape = shape_of(Architecture(layers=1, width=64, heads=2, max_positions=16, tie_embeddings=False), vocabulary=65)
+    assert (shape.vocabulary, shape.feed_forward, shape.head_width, shape.kv_heads) == (128, 192, 32, 2)
+    # two embeddings 2 x 128 x 64; attention 4 x 64 x 64; feed-forward 3 x 64 x 192; three norms of 64
+    assert count_parameters(shape) == 16384 + 16384 + 36864 + 192
+
+
+def test_the_default_feed_forward_width_is_rounded_up_to_32() -> None:
+    assert Architecture(width=96, heads=3).feed_forward_width == 288
+    assert Architecture(width=160, heads=5).feed_forward_width == 480
+    assert Architecture(width=128, heads=4, mlp_width=100).feed_forward_width == 100
+
+
+def test_the_cache_of_a_token_by_hand() -> None:
+    # key and value x 2 layers x 2 heads x 2 values x 4 bytes
+    assert cache_bytes_per_token(SHAPE, 4) == 64
+    assert cache_bytes_per_token(SHAPE, 2) == 32
+
+
+def test_the_activations_of_a_token_by_hand() -> None:
+    # a layer: 5 x 8 + 2 x 8 (query, attention) + 2 x 4 (key, value) + 4 x 16 = 128 values, and 8 x 8 bytes in float32;
+    # two layers of 128 x 2 + 64 = 320 bytes, logits and gradient 8 x 100
+    assert activation_bytes_per_token(SHAPE, 2) == 2 * 320 + 800
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "weights", "gradients", "optimizer"),
+    [(0, 2000, 2000, 12000), (1, 2000, 2000, 3000), (2, 2000, 500, 3000), (3, 500, 500, 3000)],
+)
+def test_zero_divides_states_then_gradients_then_weights(
+    zero_stage: int, weights: int, gradients: int, optimizer: int
+) -> None:
+    memory = learner_memory(1000, 7, value_bytes=2, zero_stage=zero_stage, ranks=4)
+    assert (memory.weights, memory.gradients, memory.optimizer) == (weights, gradients, optimizer)
+    assert memory.total == weights + gradients + optimizer + 7
+
+
+def test_float32_without_zero_has_no_second_copy_of_the_weights() -> None:
+    assert learner_memory(1000, 0, value_bytes=4, zero_stage=0, ranks=1).optimizer == 8000
+    assert learner_memory(1000, 0, value_bytes=4, zero_stage=1, ranks=1).optimizer == 12000
+
+
+def test_on_a_cpu_everything_shares_the_machine(load: Any) -> None:
+    recipe = load(
+        "resources={generators: 2, learners: 3, zero_stage: 0, micro_batch_tokens: 10, kv_cache_gib: 0.25}"
+    ).recipe
+    estimate = estimate_memory(recipe, SHAPE, on_gpu=False)
+    # 1992 parameters in float32: weights and gradients 7968 each, moments 15936, and 10 tokens of
+    # 2 x (128 x 4 + 64) + 800 = 1952 bytes
+    assert estimate.learner.total == 7968 + 7968 + 15936 + 19520
+    assert estimate.generator.total == 7968 + GIB // 4
+    total = 3 * estimate.learner.total + 2 * estimate.generator.total + 5 * LIBRARY_BYTES
+    assert estimate.host_bytes == total
+    assert fits(estimate, total)
+    assert not fits(estimate, total - 1)
+
+
+def test_the_engines_in_this_process_load_their_libraries_once(load: Any) -> None:
+    recipe = load("resources={generator: torch, learner: torch}").recipe
+    estimate = estimate_memory(recipe, SHAPE, on_gpu=False)
+    assert estimate.host_bytes == estimate.learner.total + estimate.generator.total + LIBRARY_BYTES
+
+
+def test_on_a_gpu_tensor_parallel_divides_and_bfloat16_halves(load: Any) -> None:
+    recipe = load("resources={tensor_parallel: 2, gpu_memory_share: 0.5}").recipe
+    estimate = estimate_memory(recipe, SHAPE, on_gpu=True)
+    assert estimate.dtype == "bfloat16"
+    assert estimate.generator.weights == 1992 * 2 // 2
+    assert estimate.generator.cache == 32 * 32 // 2  # one sequence of 32 positions, 32 bytes a token, two devices
+    larger = max(estimate.learner.total, estimate.generator.total)
+    assert fits(estimate, 2 * (larger + LIBRARY_BYTES))
+    assert not fits(estimate, 2 * (larger + LIBRARY_BYTES) - 2)
+
+
+def test_what_does_not_fit_is_refused_with_figures_and_remedies(load: Any) -> None:
+    estimate = estimate_memory(load().recipe, SHAPE, on_gpu=False)
+    check_memory(estimate, 64 * GIB)
+    with pytest.raises(MachineError, match=r"too little memory.*1\.0 GiB are free.*resources\.micro_batch_tokens"):
+        check_memory(estimate, GIB)
+    with pytest.raises(MachineError, match=r"a GPU has 1\.0 GiB, of which resources\.gpu_memory_share 0\.45"):
+        check_memory(estimate_memory(load().recipe, SHAPE, on_gpu=True), GIB)
+
+
+def test_a_model_of_another_kind_has_no_shape(tmp_path: Path) -> None:
+    assert read_shape(config_folder(tmp_path, {"model_type": "gpt2"})) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"model_type": "llama", "num_attention_heads": 2}, r"config\.json says no 'hidden_size'.* type 'llama'"),
+        ("{", r"config\.json cannot be read as a model's configuration"),
+        ("[]", r"config\.json cannot be read"),
+        ({"model_type": "llama", "num_attention_heads": "x", "hidden_size": 1}, r"config\.json cannot be read.*'x'"),
+    ],
+)
+def test_a_broken_configuration_is_named(tmp_path: Path, config: Any, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        read_shape(config_folder(tmp_path, config))
+
+
+def test_bytes_for_a_person() -> None:
+    assert [gib(GIB), gib(GIB * 5 // 2), gib(3 * 2**20)] == ["1.0 GiB", "2.5 GiB", "3.0 MiB"]
