@@ -18,7 +18,7 @@ def group_relative_advantages(
         scale: "std" divides by the population standard deviation of the scored rollouts; "none" does not.
         epsilon: added to the standard deviation.
     Returns:
-        [P, G] float64. Exactly 0 where unscored, and in groups whose scored rewards are all equal (also a group of one).
+        [P, G] float64. Exactly 0 where unscored, and in groups whose scored rewards are all equal (or a group of one).
     Source:
         GRPO, Shao et al. 2024 (DeepSeekMath), section 4.1.2; scale "none": Dr. GRPO, Liu et al. 2025.
     """

@@ -1,4 +1,4 @@
-"""Learning rate by update. Pure: the optimizer's rate is set from the update's number, so it needs no state of its own."""
+"""Learning rate by update. Pure: the rate follows from the update's number, so it needs no state of its own."""
 
 from __future__ import annotations
 

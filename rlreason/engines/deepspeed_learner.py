@@ -108,8 +108,8 @@ class DeepSpeedLearner:
             loaded, _ = self._engine.load_checkpoint(str(state), tag=STATE_TAG)
             if loaded is None:
                 raise CheckpointError(
-                    f"{state} holds no DeepSpeed state for ZeRO {self._zero_stage} on {self._ranks} rank(s); resume with "
-                    "the number of learners and the ZeRO stage that saved it, or delete the stage's folder"
+                    f"{state} holds no DeepSpeed state for ZeRO {self._zero_stage} on {self._ranks} rank(s); resume "
+                    "with the number of learners and the ZeRO stage that saved it, or delete the stage's folder"
                 )
 
     def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:

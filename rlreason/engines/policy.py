@@ -52,8 +52,8 @@ class PolicyModule(nn.Module):
         for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
             if getattr(model.config, name, None):
                 raise ModelError(
-                    f"model type {model.config.model_type!r} transforms its logits ({name}), which the learner does not "
-                    "reproduce; use a model whose logits are its output head's (Llama, Qwen, Mistral, ...)"
+                    f"model type {model.config.model_type!r} transforms its logits ({name}), which the learner does "
+                    "not reproduce; use a model whose logits are its output head's (Llama, Qwen, Mistral, ...)"
                 )
         self.model = model
 

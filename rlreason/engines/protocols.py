@@ -152,9 +152,7 @@ Report = Callable[[int, Mapping[str, float]], None]
 class Generator(Protocol):
     """Serves a policy: N prompts in, N completions out."""
 
-    def generate(
-        self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings
-    ) -> SampleBatch:
+    def generate(self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings) -> SampleBatch:
         """One completion a prompt, in order; each drawn from its own seed, whatever else is in the batch."""
 
     def load_checkpoint(self, checkpoint: Path, policy_version: int) -> None:

@@ -55,17 +55,18 @@ def make_model(folder: Path, architecture: Architecture, words: Iterable[str], s
 
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary_size = make_tokenizer(folder, words)
-    mlp_width = architecture.mlp_width or -(-3 * architecture.width // 32) * 32
     config = LlamaConfig(
         vocab_size=-(-vocabulary_size // 64) * 64,
         hidden_size=architecture.width,
-        intermediate_size=mlp_width,
+        intermediate_size=architecture.feed_forward_width,
         num_hidden_layers=architecture.layers,
         num_attention_heads=architecture.heads,
         num_key_value_heads=architecture.heads,
         head_dim=architecture.width // architecture.heads,
         max_position_embeddings=architecture.max_positions,
         tie_word_embeddings=architecture.tie_embeddings,
+        # The usual 0.02 is made for widths of thousands: at width 128 attention starts out blind to its input, and the
+        # loss stays on the plateau of guessing ten times as long.
         initializer_range=architecture.width**-0.5,
         bos_token_id=None,
         eos_token_id=1,

@@ -16,9 +16,7 @@ from rlreason.engines.protocols import SampleBatch, SamplingSettings
 from rlreason.engines.weights import HEAD, PackedWeights, read_checkpoint
 
 
-def draw(
-    logits: torch.Tensor, uniforms: torch.Tensor, settings: SamplingSettings
-) -> tuple[torch.Tensor, torch.Tensor]:
+def draw(logits: torch.Tensor, uniforms: torch.Tensor, settings: SamplingSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """One token a row, and its log-probability under the distribution it was drawn from.
 
     Args:
@@ -63,9 +61,7 @@ class TorchGenerator:
         self._policy_version = 0
 
     @torch.inference_mode()
-    def generate(
-        self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings
-    ) -> SampleBatch:
+    def generate(self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings) -> SampleBatch:
         """One completion a prompt, in order. See `protocols.Generator.generate`."""
         uniforms = np.stack(
             [np.random.Generator(np.random.Philox(seed)).random(settings.max_new_tokens) for seed in seeds]

@@ -83,9 +83,7 @@ class TorchLearner:
         self._module = None
         return {"updates_run": float(job.updates - done)}
 
-    def _supervised_gradients(
-        self, module: PolicyModule, rows: SupervisedRows, batch: range
-    ) -> tuple[float, float]:
+    def _supervised_gradients(self, module: PolicyModule, rows: SupervisedRows, batch: range) -> tuple[float, float]:
         """Accumulate the gradients of one update; returns (mean loss a trained token, trained tokens)."""
         labels = rows.labels[batch.start : batch.stop]
         trained = float((labels != -100).sum())

@@ -6,6 +6,7 @@ decided before, so the trainer neither tokenises, packs nor shuffles.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def train(
     """
     from accelerate.state import AcceleratorState, GradientState
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.trainer_callback import TrainerCallback
+    from transformers.trainer_callback import PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     class Reporter(TrainerCallback):
@@ -107,13 +108,12 @@ def train(
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
             if rank == 0 and logs and "loss" in logs:
-                report(state.global_step, _figures(logs, trained))
+                report(state.global_step, figures(logs))
 
     # accelerate keeps one state a process; a warm process must not hand the last stage's plugin to this one
     AcceleratorState._reset_state(False)
     GradientState._reset_state()
     size, accumulation = batch_shape(job.batch_rows, ranks, rows.tokens.shape[1], micro_batch_tokens)
-    trained = (rows.labels != -100).sum(axis=1).reshape(job.updates, job.batch_rows).sum(axis=1)
     config = SFTConfig(
         output_dir=str(job.state),
         deepspeed=_deepspeed_config(zero_stage, dtype),
@@ -152,10 +152,13 @@ def train(
         processing_class=AutoTokenizer.from_pretrained(job.checkpoint),
         callbacks=[Reporter()],
     )
-    from transformers.trainer_callback import PrinterCallback
-
     trainer.remove_callback(PrinterCallback)
     resume = resumable_state(job.state)
+    if resume and rank == 0:
+        # what a killed driver had not yet written down
+        for logs in json.loads((resume / TRAINER_STATE).read_text())["log_history"]:
+            if "loss" in logs:
+                report(logs["step"], figures(logs))
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     before = int(resume.name.rsplit("-", 1)[1]) if resume else 0
     engine = type(trainer.model_wrapped).__name__
@@ -168,7 +171,6 @@ def train(
     return {"updates_run": float(job.updates - before), "deepspeed": float(engine == "DeepSpeedEngine")}
 
 
-def _figures(logs: Mapping[str, float], trained: np.ndarray) -> dict[str, float]:
-    named = {"loss": "loss", "grad_norm": "grad_norm", "learning_rate": "learning_rate", "entropy": "entropy"}
-    figures = {name: float(logs[key]) for key, name in named.items() if key in logs}
-    return figures
+def figures(logs: Mapping[str, float]) -> dict[str, float]:
+    """Of a trainer's log line, what the records keep."""
+    return {name: float(logs[name]) for name in ("loss", "grad_norm", "learning_rate", "entropy") if name in logs}

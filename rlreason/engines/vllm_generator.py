@@ -85,9 +85,7 @@ class VllmGenerator:
         self._llm.init_weight_transfer_engine({"init_info": {}})
         self._policy_version = 0
 
-    def generate(
-        self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings
-    ) -> SampleBatch:
+    def generate(self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings) -> SampleBatch:
         """One completion a prompt, in order. See `protocols.Generator.generate`."""
         from vllm import SamplingParams
         from vllm.inputs import TokensPrompt

@@ -1,1 +1,1 @@
-"""The rooms' only door to Ray: a cluster, actors around engines, and fleets that look like one generator, one learner."""
+"""The only door to Ray: a cluster, actors around engines, fleets that look like one generator and one learner."""

@@ -61,9 +61,7 @@ class GeneratorActor:
         """The process id, once the engine is loaded."""
         return os.getpid()
 
-    def generate(
-        self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings
-    ) -> SampleBatch:
+    def generate(self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings) -> SampleBatch:
         """See `protocols.Generator.generate`."""
         return self._generator.generate(prompts, seeds, settings)
 

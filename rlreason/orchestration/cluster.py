@@ -50,9 +50,7 @@ def connect(resources: Resources) -> bool:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if resources.address is None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        ray.init(
-            include_dashboard=False, _node_ip_address=LOOPBACK, num_cpus=os.cpu_count(), address="local", **quiet
-        )
+        ray.init(include_dashboard=False, _node_ip_address=LOOPBACK, num_cpus=os.cpu_count(), address="local", **quiet)
         return True
     try:
         ray.init(address=resources.address, **quiet)
@@ -76,13 +74,16 @@ def bundles(
         MachineError: fewer devices than asked for.
     """
     cores, gpus = available.get("CPU", 0.0), available.get("GPU", 0.0)
-    wanted: Accelerator = "cpu" if resources.accelerator == "cpu" or (resources.accelerator == "auto" and not gpus) else "cuda"
+    wanted: Accelerator = (
+        "cpu" if resources.accelerator == "cpu" or (resources.accelerator == "auto" and not gpus) else "cuda"
+    )
     actors = resources.generators + resources.learners
     core_share = min(1.0, int(100 * cores / actors) / 100)
     if wanted == "cpu":
         if resources.tensor_parallel > 1:
             raise MachineError(
-                f"resources.tensor_parallel {resources.tensor_parallel} needs GPUs, and this run is on a CPU; set it to 1"
+                f"resources.tensor_parallel {resources.tensor_parallel} needs GPUs, and this run is on a CPU; "
+                "set it to 1"
             )
         return "cpu", {"CPU": core_share}, {"CPU": core_share}
     for_generators = resources.generators * resources.tensor_parallel
@@ -112,8 +113,8 @@ def place(resources: Resources) -> Placement:
         group = placement_group([generator] * resources.generators + [learner] * resources.learners, strategy="PACK")
         if not group.wait(timeout_seconds=resources.start_timeout_s):
             raise MachineError(
-                f"Ray could not place {resources.generators} generators ({generator}) and {resources.learners} learners "
-                f"({learner}) within {resources.start_timeout_s:g} s; free now: {ray.available_resources()}. "
+                f"Ray could not place {resources.generators} generators ({generator}) and {resources.learners} "
+                f"learners ({learner}) within {resources.start_timeout_s:g} s; free now: {ray.available_resources()}. "
                 "Something else holds the devices: wait for it, or ask for less"
             )
     except BaseException:

@@ -48,15 +48,11 @@ class RayGenerator:
     def __init__(self, actors: Sequence[Any], logs: Path) -> None:
         self._actors, self._logs = list(actors), logs
 
-    def generate(
-        self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings
-    ) -> SampleBatch:
+    def generate(self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings) -> SampleBatch:
         """See `protocols.Generator.generate`."""
         shares = [share for share in np.array_split(np.arange(len(prompts)), len(self._actors)) if len(share)]
         references = [
-            actor.generate.remote(
-                [prompts[index] for index in share], [int(seeds[index]) for index in share], settings
-            )
+            actor.generate.remote([prompts[index] for index in share], [int(seeds[index]) for index in share], settings)
             for actor, share in zip(self._actors, shares, strict=False)
         ]
         return SampleBatch.concatenate(fetch(references, "generation", self._logs))

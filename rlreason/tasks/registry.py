@@ -17,7 +17,10 @@ from rlreason.errors import TaskError, one_of
 from rlreason.tasks.contract import Task
 
 ENTRY_POINTS = "rlreason.tasks"
-_SHIPPED = {"complementary": "rlreason.tasks.complementary:Complementary"}
+_SHIPPED = {
+    "complementary": "rlreason.tasks.complementary:Complementary",
+    "lookup": "rlreason.tasks.lookup:Lookup",
+}
 
 
 def build_task(name: str, type: str, parameters: Mapping[str, Any]) -> Task:

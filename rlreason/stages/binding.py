@@ -1,0 +1,130 @@
+"""Binding a recipe to what is installed: tasks built, cells and levels looked up, model and rewards found.
+
+Everything that can be wrong with a recipe and be known without an engine is found here, for `plan` and `run` alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlreason.errors import ModelError, TaskError, one_of
+from rlreason.recipe import LoadedRecipe, Plan, Recipe, build_plan, fingerprint_model, fingerprint_rewards
+from rlreason.recipe.stages import Mixture
+from rlreason.recipe.validation import resolve_model_path
+from rlreason.tasks.contract import Task
+from rlreason.tasks.registry import build_task
+
+MAX_TOKENS = 4096
+"""Longest prompt and completion where the recipe does not say and the model would allow more."""
+
+
+@dataclass(frozen=True, slots=True)
+class BoundRecipe:
+    """A recipe that can be run.
+
+    Attributes:
+        tasks: the recipe's name of a task -> the task.
+        model_path: Hugging Face directory to start from; None: a new model.
+        max_tokens: longest prompt and completion together that the engines must take.
+    """
+
+    loaded: LoadedRecipe
+    tasks: Mapping[str, Task]
+    model_path: Path | None
+    plan: Plan
+    max_tokens: int
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe."""
+        return self.loaded.recipe
+
+
+def bind(loaded: LoadedRecipe) -> BoundRecipe:
+    """Check a recipe against what is installed.
+
+    Raises:
+        TaskError, ModelError, RewardError: an unknown type, parameter, cell or level; a split without problems; a
+            model directory or reward file that is not there.
+    """
+    recipe = loaded.recipe
+    tasks = {name: build_task(name, task.type, task.parameters) for name, task in recipe.tasks.items()}
+    for name, stage in recipe.stages.items():
+        for index, entry in enumerate(stage.data):
+            check_entry(tasks, entry, f"stages.{name}.data[{index}]")
+    check_evaluation(tasks, recipe)
+    model_path = resolve_model_path(loaded)
+    plan = build_plan(
+        recipe,
+        model_fingerprint=fingerprint_model(model_path, recipe),
+        reward_fingerprints=fingerprint_rewards(recipe, loaded.folders),
+    )
+    return BoundRecipe(loaded, tasks, model_path, plan, max_tokens(recipe, model_path))
+
+
+def pick(tasks: Mapping[str, Task], name: str | None) -> Task:
+    """The task of that name; None where there is one task."""
+    return tasks[name] if name is not None else next(iter(tasks.values()))
+
+
+def check_entry(tasks: Mapping[str, Task], entry: Mixture, where: str) -> None:
+    """A mixture entry names cells, a level and texts that its task has, with at least one problem in each cell."""
+    task = pick(tasks, entry.task)
+    if entry.texts:
+        task.text(0)
+        return
+    check_level(task, entry.level, f"{where}.level")
+    for cell in task.match_cells(entry.cells, f"{where}.cells"):
+        task.problem(entry.level, cell.name, 0)
+
+
+def check_level(task: Task, level: str, where: str) -> None:
+    """The task has that level.
+
+    Raises:
+        TaskError: it does not; names those it has.
+    """
+    if level not in task.levels:
+        raise TaskError(one_of(f"level of task {task.name!r}", level, task.levels, where))
+
+
+def check_evaluation(tasks: Mapping[str, Task], recipe: Recipe) -> None:
+    """Every level and probe has problems in every cell it asks."""
+    evaluation = recipe.evaluation
+    task = pick(tasks, evaluation.task)
+    cells = task.match_cells(evaluation.cells, "evaluation.cells")
+    for index, level in enumerate(evaluation.levels):
+        check_level(task, level, f"evaluation.levels[{index}]")
+        for cell in cells:
+            task.problem(level, cell.name, 0)
+    asked = {(level, cell.name) for level in evaluation.levels for cell in cells}
+    for name, probe in evaluation.probes.items():
+        check_level(task, probe.level, f"evaluation.probes.{name}.level")
+        for cell in task.match_cells(probe.cells, f"evaluation.probes.{name}.cells"):
+            task.problem(probe.level, cell.name, 0)
+            if (probe.level, cell.name) in asked:
+                raise TaskError(
+                    f"evaluation.probes.{name}: cell {cell.name!r} at level {probe.level!r} is asked by the levels or "
+                    "another probe already; leave it out of one of them"
+                )
+            asked.add((probe.level, cell.name))
+
+
+def max_tokens(recipe: Recipe, model_path: Path | None) -> int:
+    """Longest prompt and completion together: what the recipe says, else the model's positions up to `MAX_TOKENS`.
+
+    Raises:
+        ModelError: the recipe asks for more than the model's positions.
+    """
+    if model_path is None:
+        assert recipe.model.scratch is not None
+        positions = recipe.model.scratch.max_positions
+    else:
+        positions = int(json.loads((model_path / "config.json").read_text()).get("max_position_embeddings", MAX_TOKENS))
+    wanted = recipe.resources.max_tokens
+    if wanted is not None and wanted > positions:
+        raise ModelError(f"resources.max_tokens {wanted} is more than the model's {positions} positions; lower it")
+    return wanted or min(positions, MAX_TOKENS)

@@ -1,0 +1,115 @@
+"""From problems to scored groups: prompts, seeds, completions, scores, and their row form in the records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from rlreason.engines.protocols import SamplingSettings
+from rlreason.stages.context import Context
+from rlreason.types import Completion, Group, Problem, Rollout, Score
+
+
+def complete(
+    context: Context, problems: Sequence[Problem], seeds: Sequence[Sequence[int]], settings: SamplingSettings
+) -> list[list[Completion]]:
+    """Completions of each problem, one a seed.
+
+    Args:
+        problems: [P].
+        seeds: [P][G], a seed a sample.
+    """
+    prompts = context.codec.encode([problem.prompt for problem in problems])
+    repeated = [prompt for prompt, own in zip(prompts, seeds, strict=True) for _ in own]
+    flat_seeds = [seed for own in seeds for seed in own]
+    batch = context.engines.generator.generate(repeated, flat_seeds, settings)
+    samples = batch.split()
+    texts = context.codec.decode([tokens for tokens, _ in samples])
+    flat = [
+        Completion(
+            prompt_tokens=prompt,
+            tokens=tokens,
+            generator_logprobs=logprobs,
+            text=text,
+            finish_reason="stop" if stopped else "length",
+            policy_version=batch.policy_version,
+            seed=seed,
+        )
+        for prompt, (tokens, logprobs), text, stopped, seed in zip(
+            repeated, samples, texts, batch.stopped.tolist(), flat_seeds, strict=True
+        )
+    ]
+    ends = np.cumsum([len(own) for own in seeds]).tolist()
+    return [flat[end - len(own) : end] for end, own in zip(ends, seeds, strict=True)]
+
+
+def score(
+    context: Context, problems: Sequence[Problem], completions: Sequence[Sequence[Completion]], first_sample: int = 0
+) -> list[Group]:
+    """Score every completion in the worker processes, and put the groups together."""
+    requests = [
+        (problem, completion.text) for problem, own in zip(problems, completions, strict=True) for completion in own
+    ]
+    scores = iter(context.pool.score(requests))
+    return [
+        Group(
+            problem,
+            tuple(
+                Rollout(problem, first_sample + sample, completion, next(scores))
+                for sample, completion in enumerate(own)
+            ),
+        )
+        for problem, own in zip(problems, completions, strict=True)
+    ]
+
+
+def _steps_json(score: Score) -> str:
+    return json.dumps([asdict(step) for step in score.steps])
+
+
+def scored_columns(stage: str, rollouts: Sequence[Rollout]) -> dict[str, list[Any]]:
+    """The columns that evaluations and rollouts share (`records.schema`)."""
+    return {
+        "stage": [stage] * len(rollouts),
+        "problem": [rollout.problem.id for rollout in rollouts],
+        "cell": [rollout.problem.cell for rollout in rollouts],
+        "sample": [rollout.sample for rollout in rollouts],
+        "text": [rollout.completion.text for rollout in rollouts],
+        "tokens": [len(rollout.completion.tokens) for rollout in rollouts],
+        "finish_reason": [rollout.completion.finish_reason for rollout in rollouts],
+        "logprob": [float(rollout.completion.generator_logprobs.sum(dtype=np.float64)) for rollout in rollouts],
+        "policy_version": [rollout.completion.policy_version for rollout in rollouts],
+        "correct": [rollout.score.correct for rollout in rollouts],
+        "derivation_correct": [rollout.score.derivation_correct for rollout in rollouts],
+        "answer": [rollout.score.answer for rollout in rollouts],
+        "first_error": [rollout.score.first_error for rollout in rollouts],
+        "first_error_kind": [rollout.score.first_error_kind for rollout in rollouts],
+        "steps": [_steps_json(rollout.score) for rollout in rollouts],
+        "failure": [rollout.score.failure for rollout in rollouts],
+    }
+
+
+def rollout_columns(
+    stage: str, update: int, groups: Sequence[Group], advantages: np.ndarray, mismatch: float
+) -> Mapping[str, list[Any]]:
+    """One row a rollout of an RL update; `advantages` is [P, G]."""
+    rollouts = [rollout for group in groups for rollout in group.rollouts]
+    return {
+        **scored_columns(stage, rollouts),
+        "update": [update] * len(rollouts),
+        "task": [rollout.problem.task for rollout in rollouts],
+        "prompt": [rollout.problem.prompt for rollout in rollouts],
+        "gold": [rollout.problem.answer for rollout in rollouts],
+        "reward": [rollout.score.reward for rollout in rollouts],
+        "advantage": advantages.reshape(-1).tolist(),
+        "parts": [json.dumps(dict(rollout.score.parts)) for rollout in rollouts],
+        "prompt_tokens": [rollout.completion.prompt_tokens for rollout in rollouts],
+        "completion_tokens": [rollout.completion.tokens for rollout in rollouts],
+        "generator_logprobs": [rollout.completion.generator_logprobs for rollout in rollouts],
+        "learner_mismatch": [mismatch] * len(rollouts),
+        "seed": [rollout.completion.seed for rollout in rollouts],
+    }

@@ -1,0 +1,213 @@
+"""Running a recipe: check everything, start the engines once, then every stage that is not done, in the plan's order.
+
+A run's folder is its only state: calling this again on the same folder goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlreason.algorithms.seeding import derive_seed
+from rlreason.engines.codec import TextCodec
+from rlreason.engines.protocols import Engines
+from rlreason.engines.scratch import make_model
+from rlreason.errors import MachineError, RecipeError
+from rlreason.recipe import LoadedRecipe, PlannedStage, dump_recipe, load_recipe
+from rlreason.recipe.compare import diff
+from rlreason.recipe.schema import Recipe
+from rlreason.records.run_folder import RunFolder, read_json, write_json, write_text
+from rlreason.rewards.pool import ScoringPool
+from rlreason.stages.binding import BoundRecipe, bind
+from rlreason.stages.context import Context, Progress
+from rlreason.stages.evaluate import run_evaluate
+from rlreason.stages.manifest import make_manifest, now
+from rlreason.stages.rl import run_rl
+from rlreason.stages.supervised import run_supervised
+from rlreason.tasks.registry import task_spec
+
+StageFunction = Callable[[Context, PlannedStage, Path], Mapping[str, float]]
+
+STAGES: dict[str, StageFunction] = {
+    "pretrain": run_supervised,
+    "sft": run_supervised,
+    "rl": run_rl,
+    "evaluate": run_evaluate,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What a run did: its folder, the stages run now, those that were done before, and seconds in all."""
+
+    folder: RunFolder
+    ran: tuple[str, ...]
+    found_done: tuple[str, ...]
+    seconds: float
+
+
+def run_recipe(loaded: LoadedRecipe, folder: Path, *, allow_change: bool, progress: Progress) -> RunOutcome:
+    """Run every stage of a recipe that its folder does not hold yet.
+
+    Args:
+        folder: the run's; made where it does not exist.
+        allow_change: go on although the recipe differs from the one the folder was begun with. Stages whose settings
+            changed have another identity and are run anew; the others are kept.
+    Raises:
+        UserError: the recipe cannot be run here; nothing was started.
+        RunFailed: a stage failed; the folder can be resumed.
+    """
+    start = time.monotonic()
+    bound = bind(loaded)
+    run = RunFolder(folder)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bars too, here and in workers
+    with locked(run):
+        prepare_folder(run, bound, allow_change)
+        stages = bound.plan.stages
+        done = tuple(stage.id for stage in stages if run.is_done(stage.id))
+        progress.run_started(stages, done)
+        todo = [stage for stage in stages if stage.id not in done]
+        if todo:
+            run_stages(run, bound, todo, progress)
+            finish_manifest(run)
+    return RunOutcome(run, tuple(stage.id for stage in todo), done, time.monotonic() - start)
+
+
+@contextmanager
+def locked(run: RunFolder) -> Iterator[None]:
+    """Hold the run's folder for this process. The lock goes with the process, however it ends.
+
+    Raises:
+        MachineError: another process runs it.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    with (run.path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MachineError(
+                f"{run.path} is being run by another process; wait for it, or give this run its own --folder"
+            ) from None
+        yield
+
+
+def prepare_folder(run: RunFolder, bound: BoundRecipe, allow_change: bool) -> None:
+    """Write the resolved recipe and the plan; refuse a folder that was begun with another recipe.
+
+    Raises:
+        RecipeError: the recipe differs; names every difference.
+    """
+    if run.recipe_path.exists() and not allow_change:
+        differences = diff(load_recipe(run.recipe_path).resolved, bound.loaded.resolved)
+        if differences:
+            raise RecipeError(
+                f"{run.path} was begun with another recipe:\n  " + "\n  ".join(differences) + "\nGive this one its own "
+                "--folder, or say --allow-change: stages whose settings are the same are kept, the others run anew"
+            )
+    write_text(run.recipe_path, dump_recipe(bound.recipe))
+    write_json(run.plan_path, bound.plan.to_json())
+
+
+def base_model(run: RunFolder, bound: BoundRecipe, seed: int) -> Path:
+    """The Hugging Face directory that arms start from; a new model is made once a seed, under base/."""
+    if bound.model_path is not None:
+        return bound.model_path
+    assert bound.recipe.model.scratch is not None
+    words = list(dict.fromkeys(word for task in bound.tasks.values() for word in task.words()))
+    folder = run.path / "base" / f"seed-{seed}"
+    if not (folder / "config.json").exists():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # transformers asks DeepSpeed, which would warn on the terminal
+        partial = folder.with_name(folder.name + ".partial")
+        make_model(partial, bound.recipe.model.scratch, words, derive_seed(seed, "base") % 2**31)
+        partial.rename(folder)
+    return folder
+
+
+def start_engines(recipe: Recipe, checkpoint: Path, max_tokens: int, logs: Path) -> Any:
+    """Engines that load in the background; `.wait()` gives them. Local engines where the recipe says torch.
+
+    Raises:
+        MachineError: a library that the recipe's engines need is not installed.
+    """
+    resources = recipe.resources
+    dtype = None if recipe.model.dtype == "auto" else recipe.model.dtype
+    builders: dict[str, Callable[..., Any]] = {"torch": _local, "vllm": _on_ray}
+    return builders[resources.generator](resources, checkpoint, dtype, max_tokens, logs)
+
+
+def _local(*arguments: Any) -> Any:
+    from rlreason.engines.local import start_local
+
+    return start_local(*arguments)
+
+
+def _on_ray(*arguments: Any) -> Any:
+    from importlib.util import find_spec
+
+    for library in ("ray", "vllm", "deepspeed", "trl"):
+        if find_spec(library) is None:
+            raise MachineError(
+                f"the recipe's engines need {library}, which is not installed; run `make setup`, or use the in-process "
+                "engines: --set resources.generator=torch --set resources.learner=torch"
+            )
+    from rlreason.orchestration.start import PendingEngines
+
+    return PendingEngines(*arguments)
+
+
+def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], progress: Progress) -> None:
+    """Start engines and scoring workers, run the stages, stop everything, whatever happens."""
+    recipe = bound.recipe
+    bases = {seed: base_model(run, bound, seed) for seed in recipe.seeds}
+    first = bases[recipe.seeds[0]].resolve()
+    logs = run.logs.resolve()
+    logs.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        pool = stack.enter_context(
+            ScoringPool(
+                recipe.rewards,
+                {name: task_spec(task) for name, task in bound.tasks.items()},
+                bound.loaded.folders,
+                log=logs / "rewards.log",
+            )
+        )
+        pool.warm_up()
+        progress.note(f"starting engines ({recipe.resources.generator}, {recipe.resources.learner}); logs: {run.logs}")
+        begun = time.monotonic()
+        engines: Engines = start_engines(recipe, first, bound.max_tokens, logs).wait()
+        stack.callback(engines.close)
+        progress.note(f"engines ready after {time.monotonic() - begun:.0f} s")
+        write_manifest(run, bound, engines)
+        context = Context(recipe, run, bound.tasks, TextCodec(first), engines, pool, progress)
+        for stage in todo:
+            parent = bases[stage.seed] if stage.parent is None else context.checkpoint(stage.parent)
+            run_stage(context, stage, parent)
+
+
+def run_stage(context: Context, stage: PlannedStage, parent: Path) -> None:
+    """Run one stage and mark it done."""
+    start = time.monotonic()
+    context.folder.stage(stage.id).mkdir(parents=True, exist_ok=True)
+    write_json(context.folder.stage(stage.id) / "config.json", stage.config.model_dump(mode="json"))
+    figures = STAGES[stage.type](context, stage, parent)
+    seconds = time.monotonic() - start
+    context.folder.mark_done(stage.id, {"seconds": seconds, "completed": now(), **figures})
+    context.progress.stage_finished(stage, seconds)
+
+
+def write_manifest(run: RunFolder, bound: BoundRecipe, engines: Engines) -> None:
+    """The manifest of this start; a resumed run keeps the time it was first begun."""
+    started = read_json(run.manifest_path)["started"] if run.manifest_path.exists() else now()
+    hardware = {key: value for key, value in engines.description.items() if not key.endswith("_pids")}
+    write_json(run.manifest_path, make_manifest(bound.recipe, hardware, started))
+
+
+def finish_manifest(run: RunFolder) -> None:
+    """Note the time at which the run had all its stages."""
+    write_json(run.manifest_path, {**read_json(run.manifest_path), "finished": now()})

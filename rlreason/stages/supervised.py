@@ -1,0 +1,162 @@
+"""Pretraining and supervised fine-tuning: problems and texts to packed rows, rows to the learner.
+
+Which tokens are trained is decided here (`pretrain`: all; `sft`: what follows the prompt, and plain texts whole); how
+a row is trained belongs to the learner.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rlreason.algorithms.packing import pack_rows
+from rlreason.algorithms.seeding import derive_seed
+from rlreason.engines.codec import TextCodec
+from rlreason.engines.protocols import SupervisedJob, SupervisedRows
+from rlreason.errors import UserError
+from rlreason.recipe.plan import PlannedStage
+from rlreason.recipe.stages import Mixture, Pretrain, Sft
+from rlreason.stages.context import MODEL, Context
+from rlreason.stages.updates import UpdateLog
+
+IGNORED = -100
+BLOCK = 512
+"""Sequences made, tokenised and packed at a time."""
+
+
+def examples(
+    entries: Sequence[tuple[Mixture, Sequence[str]]], context: Context, random: np.random.Generator
+) -> Iterator[tuple[str, str]]:
+    """(prompt, target) pairs without end, the entries mixed by weight and an entry's cells in equal shares.
+
+    Problem i of a cell is used once, in order, so no example repeats until a task itself repeats. A plain text has an
+    empty prompt.
+    """
+    weights = np.array([entry.weight for entry, _ in entries])
+    cumulative = np.cumsum(weights / weights.sum())
+    used: dict[tuple[int, str], int] = {}
+    while True:
+        for draw in random.random((BLOCK, 2)):
+            which = min(int(np.searchsorted(cumulative, draw[0], side="right")), len(entries) - 1)
+            entry, cells = entries[which]
+            task = context.task(entry.task)
+            cell = cells[int(draw[1] * len(cells))] if cells else ""
+            index = used.get((which, cell), 0)
+            used[which, cell] = index + 1
+            if entry.texts:
+                yield "", task.text(index)
+            else:
+                problem = task.problem(entry.level, cell, index)
+                yield problem.prompt, problem.target
+
+
+def tokenise(
+    pairs: Sequence[tuple[str, str]], codec: TextCodec, train_prompt: bool
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Tokens [T] and labels [T] of each pair, the end token appended and trained.
+
+    Prompt and target are encoded apart, as the generator will see the prompt, so no token straddles the border.
+    """
+    prompts = codec.encode([prompt for prompt, _ in pairs])
+    targets = codec.encode([target for _, target in pairs])
+    tokens, labels = [], []
+    for prompt, target in zip(prompts, targets, strict=True):
+        sequence = np.concatenate([prompt, target, np.array([codec.end], dtype=np.int32)])
+        label = sequence.copy()
+        # the first token of a sequence has nothing to be predicted from
+        label[: 1 if train_prompt else max(1, len(prompt))] = IGNORED
+        tokens.append(sequence)
+        labels.append(label)
+    return tokens, labels
+
+
+def build_rows(
+    pairs: Iterator[tuple[str, str]], codec: TextCodec, rows: int, width: int, train_prompt: bool
+) -> SupervisedRows:
+    """Fill `rows` packed rows of `width` tokens from an endless stream of examples.
+
+    Raises:
+        UserError: an example is longer than a row.
+    """
+    packed = SupervisedRows(
+        tokens=np.zeros((rows, width), dtype=np.int32),
+        labels=np.full((rows, width), IGNORED, dtype=np.int32),
+        positions=np.zeros((rows, width), dtype=np.int32),
+    )
+    filled = 0
+    while filled < rows:
+        tokens, labels = tokenise([next(pairs) for _ in range(BLOCK)], codec, train_prompt)
+        longest = max(len(sequence) for sequence in tokens)
+        if longest > width:
+            raise UserError(f"an example has {longest} tokens, more than row_tokens {width}; raise row_tokens")
+        for row in pack_rows([len(sequence) for sequence in tokens], width)[: rows - filled]:
+            at = 0
+            for index in row:
+                span = slice(at, at + len(tokens[index]))
+                packed.tokens[filled, span] = tokens[index]
+                packed.labels[filled, span] = labels[index]
+                packed.positions[filled, span] = np.arange(len(tokens[index]))
+                at = span.stop
+            # padding: its own "sequence", so that nothing attends to it and it attends to nothing trained
+            packed.positions[filled, at:] = np.arange(width - at)
+            filled += 1
+    return packed
+
+
+def prepare(context: Context, stage: PlannedStage) -> SupervisedRows:
+    """The packed rows of a stage, the same for the same recipe and seed."""
+    config = stage.config
+    assert isinstance(config, Pretrain | Sft)
+    entries = [
+        (entry, [] if entry.texts else [cell.name for cell in context.task(entry.task).match_cells(entry.cells)])
+        for entry in config.data
+    ]
+    random = np.random.default_rng(derive_seed(stage.seed, stage.id, "examples"))
+    return build_rows(
+        examples(entries, context, random),
+        context.codec,
+        config.updates * config.batch_rows,
+        config.row_tokens,
+        train_prompt=isinstance(config, Pretrain),
+    )
+
+
+def run_supervised(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, float]:
+    """Run a `pretrain` or `sft` stage from the checkpoint `parent`; returns its closing figures."""
+    config = stage.config
+    assert isinstance(config, Pretrain | Sft)
+    output = context.folder.stage(stage.id) / f"{MODEL}.partial"
+    shutil.rmtree(output, ignore_errors=True)
+    context.progress.stage_started(stage, config.updates, "updates", 0)
+    rows = prepare(context, stage)
+    trained = (rows.labels != IGNORED).reshape(config.updates, -1).sum(axis=1)
+    held = ((rows.positions > 0).sum() + len(rows.tokens)) / rows.tokens.size
+    log = UpdateLog(context.folder, stage.id, config.checkpoint_every)
+    clock = time.monotonic()
+
+    def report(update: int, metrics: Mapping[str, float]) -> None:
+        nonlocal clock
+        seconds, clock = time.monotonic() - clock, time.monotonic()
+        figures = {**metrics, "trained_tokens": float(trained[update - 1]), "seconds": seconds}
+        log.add(update, figures)
+        context.progress.stage_advanced(stage, update, figures)
+
+    job = SupervisedJob(
+        checkpoint=parent.resolve(),
+        output=output.resolve(),
+        state=context.state(stage.id).resolve(),
+        updates=config.updates,
+        batch_rows=config.batch_rows,
+        optimizer=config.optimizer,
+        checkpoint_every=config.checkpoint_every,
+        seed=derive_seed(stage.seed, stage.id, "learner") % 2**31,
+    )
+    figures = context.engines.learner.supervised(job, rows, report)
+    log.flush(config.updates)
+    output.rename(context.checkpoint(stage.id))
+    shutil.rmtree(context.state(stage.id), ignore_errors=True)
+    return {**figures, "trained_tokens": float(trained.sum()), "row_use": float(held)}
