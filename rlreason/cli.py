@@ -1,0 +1,339 @@
+"""The command line: parses, imports what the command needs, calls it, prints. The last step of every flow.
+
+Nothing heavy is imported while this module loads, so that every `--help` answers at once; each command imports inside
+its function. How things look is in `rlreason.display` and `rlreason.progress`; what they mean is in the rooms.
+
+Exit codes: 0 done; 1 a run started and failed; 2 what was asked cannot be done, and nothing was started; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rlreason import __version__
+from rlreason.errors import RunFailed, TaskError, UserError, one_of
+
+app = typer.Typer(
+    name="rlreason",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
+app.add_typer(bench, name="bench")
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A name from `rlreason recipes`, or a YAML file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one value, such as stages.rl.updates=10. Repeatable."),
+]
+Parameters = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter of the task. Repeatable.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
+TaskOrRecipe = Annotated[
+    str, typer.Argument(metavar="TASK|RECIPE", help="A task type from `rlreason tasks`, or a recipe that has tasks.")
+]
+TaskName = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Which task, where a recipe has several.")]
+
+
+def main() -> None:
+    """Entry point of the console script. Errors raised on purpose become one paragraph and an exit code."""
+    try:
+        app()
+    except UserError as error:
+        print(f"rlreason: {error}", file=sys.stderr)
+        sys.exit(2)
+    except RunFailed as error:
+        print(f"rlreason: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Does reinforcement learning synthesise new reasoning after supervised fine-tuning, or amplify what was there?
+
+    A recipe goes in, several training histories run side by side, and a comparative report comes out.
+
+    \b
+      rlreason doctor                    what this machine has
+      rlreason plan quickstart           what the run will do
+      rlreason run quickstart            do it
+    """
+    if version:
+        print(f"rlreason {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Where the run goes; default runs/RECIPE_NAME.")
+    ] = None,
+    allow_change: Annotated[
+        bool, typer.Option("--allow-change", help="Resume although the recipe differs from the one the run began with.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a recipe, or go on with a run that was stopped, and write its report.
+
+    \b
+      rlreason run quickstart
+      rlreason run quickstart --set stages.rl.updates=10 --folder runs/short
+      rlreason run my_recipe.yaml --set resources.address=ray://head:10001
+    """
+    from rich.console import Console
+
+    from rlreason.display import print_headline, print_json
+    from rlreason.progress import TerminalProgress
+    from rlreason.recipe import load_recipe
+    from rlreason.records.run_folder import RunFolder, read_json
+    from rlreason.report import build_report
+    from rlreason.stages.runner import run_recipe
+
+    loaded = load_recipe(recipe, overrides or ())
+    target = folder or Path("runs") / loaded.recipe.name
+    try:
+        with TerminalProgress(Console(stderr=True, quiet=as_json)) as progress:
+            run_recipe(loaded, target, allow_change=allow_change, progress=progress)
+    except KeyboardInterrupt:
+        again = shlex.join(["rlreason", *sys.argv[1:]])
+        print(f"\nrlreason: stopped; what was done is kept in {target}. To go on: {again}", file=sys.stderr)
+        raise typer.Exit(130) from None
+    page = build_report(RunFolder(target))
+    summary = read_json(page.with_name("report.json"))
+    if as_json:
+        print_json(summary)
+    else:
+        print_headline(summary, page)
+
+
+@app.command()
+def plan(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Show what a recipe will do: its stages, what the arms share, sizes, memory, devices. Starts nothing.
+
+    \b
+      rlreason plan quickstart
+      rlreason plan quickstart --set resources.learners=2 --json
+    """
+    from rlreason.display import print_json, print_renderable
+    from rlreason.doctor import this_machine
+    from rlreason.recipe import load_recipe
+    from rlreason.recipe.describe import plan_json, render_plan
+    from rlreason.recipe.sizes import estimate_memory, read_shape, shape_of
+    from rlreason.stages.binding import bind
+
+    bound = bind(load_recipe(recipe, overrides or ()))
+    resources, scratch = bound.recipe.resources, bound.recipe.model.scratch
+    shape = shape_of(scratch) if scratch else bound.model_path and read_shape(bound.model_path)
+    machine = this_machine()
+    on_gpu = resources.accelerator == "cuda" or (resources.accelerator == "auto" and machine.gpus > 0)
+    estimate = estimate_memory(bound.recipe, shape, on_gpu=on_gpu) if shape else None
+    here = machine if resources.address is None else None
+    if as_json:
+        print_json(plan_json(bound.plan, bound.recipe, estimate, here))
+    else:
+        print_renderable(render_plan(bound.plan, bound.recipe, estimate, here))
+
+
+@app.command()
+def recipes(as_json: Json = False) -> None:
+    """List the recipes that ship.
+
+    \b
+      rlreason recipes
+    """
+    from rlreason.display import print_json, print_table
+    from rlreason.recipe.shipped import shipped_recipes
+
+    rows = shipped_recipes()
+    if as_json:
+        print_json([{"name": name, "description": description} for name, description in rows])
+    else:
+        print_table(("recipe", "what it does"), rows)
+
+
+@app.command()
+def sample(
+    source: TaskOrRecipe,
+    task: TaskName = None,
+    level: Annotated[str, typer.Option(help="The split to draw from, such as iid or zero_shot.")] = "train",
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help='Cells, such as "complementary/*"; default all. Repeatable.'),
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="How many problems, taken from the cells in turn.")] = 3,
+    parameters: Parameters = None,
+    as_json: Json = False,
+) -> None:
+    """Print problems of a task with their gold derivations.
+
+    \b
+      rlreason sample quickstart --level zero_shot
+      rlreason sample quickstart --set people=64 --cell "complementary/3"
+    """
+    from rlreason.display import print_json, print_problem, problem_json
+    from rlreason.selection import cells_at, find_task
+    from rlreason.tasks.sampling import sample as draw
+
+    found = find_task(source, task, parameters or [])
+    problems = draw(found, level, cells_at(found, level, cell or []), count)
+    if as_json:
+        print_json([problem_json(problem) for problem in problems])
+        return
+    for problem in problems:
+        print_problem(problem)
+
+
+@app.command()
+def tasks(
+    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Show the parameters of this task type.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the task types, or the parameters of one.
+
+    \b
+      rlreason tasks
+      rlreason tasks complementary
+    """
+    from rlreason.display import print_json, print_parameters, print_table
+    from rlreason.tasks.registry import task_types
+
+    types = task_types()
+    if name is None:
+        rows = [(key, _first_line(value)) for key, value in types.items()]
+        if as_json:
+            print_json([{"name": key, "description": line} for key, line in rows])
+        else:
+            print_table(("task", "what it is"), rows)
+        return
+    if name not in types:
+        raise TaskError(one_of("task type", name, types))
+    if as_json:
+        print_json(types[name].Parameters.model_json_schema())
+    else:
+        print_parameters(types[name].Parameters)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")],
+    as_json: Json = False,
+) -> None:
+    """Build the report of a run again, from its records alone.
+
+    \b
+      rlreason report runs/quickstart
+    """
+    from rlreason.display import print_headline, print_json
+    from rlreason.records.run_folder import RunFolder, read_json
+    from rlreason.report import build_report
+
+    page = build_report(RunFolder(folder))
+    summary = read_json(page.with_name("report.json"))
+    if as_json:
+        print_json(summary)
+    else:
+        print_headline(summary, page)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show what this machine has for rlreason, and what each missing part costs.
+
+    \b
+      rlreason doctor
+    """
+    from dataclasses import asdict
+
+    from rlreason.display import print_findings, print_json
+    from rlreason.doctor import examine, lacking
+
+    findings = examine()
+    missing = lacking(findings)
+    if as_json:
+        print_json({"ok": not missing, "findings": [asdict(finding) for finding in findings]})
+    else:
+        print_findings(findings)
+    if missing:
+        raise typer.Exit(2)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes: every key, its type, default and meaning.
+
+    \b
+      rlreason schema > recipe.schema.json
+    """
+    from rlreason.display import print_json
+    from rlreason.recipe.schema import Recipe
+
+    print_json(Recipe.model_json_schema())
+
+
+@bench.command("rl")
+def bench_rl_command(
+    peer: Annotated[str, typer.Option(help="Measure this beside ours, alternating: trl or none.")] = "none",
+    updates: Annotated[int, typer.Option(min=1, help="Measured updates of each.")] = 5,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Measure reinforcement-learning updates: where the seconds go, and rates beside a peer's in the same run.
+
+    \b
+      rlreason bench rl
+      rlreason bench rl --peer trl --json
+    """
+    if peer not in ("trl", "none"):
+        raise UserError(one_of("--peer", peer, ("trl", "none")))
+    from rlreason.bench.rl import bench_rl
+    from rlreason.display import print_figures, print_json
+
+    figures = bench_rl(peer=None if peer == "none" else peer, updates=updates, overrides=overrides or [])
+    if as_json:
+        print_json(figures)
+    else:
+        print_figures(figures)
+
+
+@bench.command("tasks")
+def bench_tasks_command(
+    source: TaskOrRecipe = "quickstart",
+    task: TaskName = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 2.0,
+    parameters: Parameters = None,
+    at_paper_scale: Annotated[
+        bool, typer.Option("--paper-scale", help="Measure the published world of 10,000 people instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how many problems a second a task makes, and how many completions a second it checks.
+
+    \b
+      rlreason bench tasks
+      rlreason bench tasks --paper-scale --seconds 10 --json
+    """
+    from rlreason.display import print_figures, print_json
+    from rlreason.selection import find_task
+    from rlreason.tasks.sampling import measure_rate, paper_scale
+
+    figures = measure_rate(paper_scale() if at_paper_scale else find_task(source, task, parameters or []), seconds)
+    if as_json:
+        print_json(figures)
+    else:
+        print_figures(figures)
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().partition("\n")[0]

@@ -1,0 +1,121 @@
+"""How the command line shows things on a terminal: tables, problems, findings, the headline of a report.
+
+Model and task text is printed as plain text, never as markup. Not here: the report itself (`rlreason.report`) and a
+run's live progress, which the runner draws.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from rlreason.doctor import Finding
+from rlreason.types import Problem
+
+STATUS_STYLE = {"ok": "green", "warn": "yellow", "missing": "red"}
+
+
+def print_json(value: object) -> None:
+    """Indented JSON on standard output; paths and the like as text."""
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def print_renderable(renderable: RenderableType) -> None:
+    """Anything rich can draw, on standard output."""
+    Console().print(renderable)
+
+
+def print_table(header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """A plain table of text."""
+    table = _table(*header)
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row))
+    Console().print(table)
+
+
+def print_findings(findings: Iterable[Finding]) -> None:
+    """The table of `rlreason doctor`."""
+    table = _table("", "part", "found", "what it costs")
+    for finding in findings:
+        status = Text(finding.status, style=STATUS_STYLE[finding.status])
+        table.add_row(status, Text(finding.name), Text(finding.found), Text(finding.cost))
+    Console().print(table)
+
+
+def print_problem(problem: Problem) -> None:
+    """A problem as the policy reads it, and its gold derivation below."""
+    console = Console(highlight=False, soft_wrap=True)  # on a pipe the text stays what it is
+    console.print(Text(f"{problem.id}  cell {problem.cell}, level {problem.level}", style="bold"))
+    console.print(Text(problem.prompt))
+    console.print(Text(problem.target, style="green"))
+    console.print()
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """A problem as plain JSON values."""
+    return {name: getattr(problem, name) for name in Problem.__slots__} | {"detail": dict(problem.detail)}
+
+
+def print_parameters(parameters: type[BaseModel]) -> None:
+    """The fields of a task's parameters, with their defaults and meaning."""
+    table = _table("parameter", "default", "meaning")
+    for name, field in parameters.model_fields.items():
+        default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))
+        table.add_row(Text(name), Text(default), Text(" ".join((field.description or "").split())))
+    Console().print(table)
+
+
+def print_figures(figures: Mapping[str, Any]) -> None:
+    """Measured figures, one a line; nested ones under their heading's dotted name."""
+    table = _table("figure", "value")
+    for name, value in _flat(figures):
+        table.add_row(Text(name), Text(f"{value:,.4g}" if isinstance(value, float) else str(value)))
+    Console().print(table)
+
+
+def print_headline(summary: Mapping[str, Any], page: Path) -> None:
+    """Greedy accuracy of every arm at every level with its 95% interval, and where the report is.
+
+    Args:
+        summary: report.json.
+        page: report.html.
+    """
+    arms: Mapping[str, Any] = summary["arms"]
+    levels = list(dict.fromkeys(level for arm in arms.values() for level in arm.get("levels", {})))
+    table = _table("arm", *levels)
+    for name, arm in arms.items():
+        cells = (_interval(arm.get("levels", {}).get(level)) for level in levels)
+        table.add_row(Text(str(arm.get("title") or name)), *(Text(cell) for cell in cells))
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(table)
+    console.print(Text("greedy answers right, per cent, with the 95% Wilson interval"))
+    console.print(Text(f"report: {page}"))
+
+
+def _interval(level: Mapping[str, Any] | None) -> str:
+    if level is None or level.get("pass_at_1") is None:
+        return "not evaluated"
+    low, high = level["ci95"]
+    return f"{100 * level['pass_at_1']:.1f} [{100 * low:.0f}-{100 * high:.0f}]"
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, object]]:
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _table(*header: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        table.add_column(name, overflow="fold")
+    return table
