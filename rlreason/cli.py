@@ -130,15 +130,12 @@ def plan(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False)
     from rlreason.doctor import this_machine
     from rlreason.recipe import load_recipe
     from rlreason.recipe.describe import plan_json, render_plan
-    from rlreason.recipe.sizes import estimate_memory, read_shape, shape_of
-    from rlreason.stages.binding import bind
+    from rlreason.stages.binding import bind, estimate_engines
 
     bound = bind(load_recipe(recipe, overrides or ()))
-    resources, scratch = bound.recipe.resources, bound.recipe.model.scratch
-    shape = shape_of(scratch) if scratch else bound.model_path and read_shape(bound.model_path)
-    machine = this_machine()
+    resources, machine = bound.recipe.resources, this_machine()
     on_gpu = resources.accelerator == "cuda" or (resources.accelerator == "auto" and machine.gpus > 0)
-    estimate = estimate_memory(bound.recipe, shape, on_gpu=on_gpu) if shape else None
+    estimate = estimate_engines(bound, on_gpu)
     here = machine if resources.address is None else None
     if as_json:
         print_json(plan_json(bound.plan, bound.recipe, estimate, here))
@@ -286,6 +283,12 @@ def schema() -> None:
 def bench_rl_command(
     peer: Annotated[str, typer.Option(help="Measure this beside ours, alternating: trl or none.")] = "none",
     updates: Annotated[int, typer.Option(min=1, help="Measured updates of each.")] = 5,
+    size: Annotated[str, typer.Option(help="Parameters of the model: 0.4M, 4M or 30M.")] = "4M",
+    engine: Annotated[str, typer.Option(help="vllm (with deepspeed, on Ray) or torch (in one process).")] = "vllm",
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts an update.")] = 32,
+    group: Annotated[int, typer.Option(min=2, help="Completions a prompt.")] = 8,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of every prompt.")] = 32,
+    completion_tokens: Annotated[int, typer.Option(min=1, help="Tokens of every completion.")] = 48,
     overrides: Overrides = None,
     as_json: Json = False,
 ) -> None:
@@ -294,17 +297,25 @@ def bench_rl_command(
     \b
       rlreason bench rl
       rlreason bench rl --peer trl --json
+      rlreason bench rl --size 30M --prompts 8 --set resources.generators=2
     """
     if peer not in ("trl", "none"):
         raise UserError(one_of("--peer", peer, ("trl", "none")))
     from rlreason.bench.rl import bench_rl
-    from rlreason.display import print_figures, print_json
+    from rlreason.bench.table import render
+    from rlreason.bench.workload import Workload
+    from rlreason.display import print_json, print_renderable
 
-    figures = bench_rl(peer=None if peer == "none" else peer, updates=updates, overrides=overrides or [])
+    workload = Workload(size, engine, prompts, group, prompt_tokens, completion_tokens)
+    try:
+        figures = bench_rl(workload, None if peer == "none" else peer, updates, overrides or ())
+    except KeyboardInterrupt:
+        print("\nrlreason: stopped; both sides were ended, nothing is kept", file=sys.stderr)
+        raise typer.Exit(130) from None
     if as_json:
         print_json(figures)
     else:
-        print_figures(figures)
+        print_renderable(render(figures))
 
 
 @bench.command("tasks")

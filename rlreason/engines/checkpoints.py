@@ -26,14 +26,20 @@ def copy_tokenizer(source: Path, target: Path) -> None:
             shutil.copyfile(source / name, target / name)
 
 
+def finish(partial: Path) -> Path:
+    """Give a finished "NAME.partial" folder its name; what a killed run may have left under that name goes first."""
+    final = partial.with_name(partial.name.removesuffix(PARTIAL))
+    shutil.rmtree(final, ignore_errors=True)
+    partial.rename(final)
+    return final
+
+
 def promote(partial: Path, keep: int = 1) -> Path:
     """Give a finished "NAME.partial" folder its name, then drop all but the `keep` newest of its siblings.
 
     The old state is removed only after the new one stands under its final name.
     """
-    final = partial.with_name(partial.name.removesuffix(PARTIAL))
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
+    final = finish(partial)
     for old in saved_states(final.parent)[:-keep]:
         shutil.rmtree(old)
     return final

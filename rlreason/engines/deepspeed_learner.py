@@ -135,11 +135,18 @@ class DeepSpeedLearner:
         )
         for group in self._engine.optimizer.param_groups:
             group["lr"] = rate
-        self._engine.step()
-        metrics["grad_norm"] = float(self._engine.get_global_grad_norm() or 0.0)
+        metrics["grad_norm"] = self._step()
         metrics["learning_rate"] = rate
         metrics["forward_passes"] = float(len(plan))
         return metrics
+
+    def _step(self) -> float:
+        """Clip and step; returns the gradient norm before clipping, which DeepSpeed tells for ZeRO 1 to 3 only."""
+        # at ZeRO 0 every rank holds the whole gradient, and stepping clears it
+        gradients = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients) if self._zero_stage == 0 else torch.zeros(())
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm() or norm)
 
     def _summed(self, tally: UpdateTally) -> UpdateTally:
         if self._ranks == 1:

@@ -19,11 +19,15 @@ from rlreason.recipe.stages import ClippedLoss, Optimizer
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """How to draw. temperature 0 is greedy; logprobs are those of the distribution that was sampled from."""
+    """How to draw. temperature 0 is greedy; logprobs are those of the distribution that was sampled from.
+
+    With ignore_end the end token is a token like any other, so that every completion has max_new_tokens: for measuring.
+    """
 
     temperature: float
     top_p: float
     max_new_tokens: int
+    ignore_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

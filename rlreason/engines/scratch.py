@@ -16,7 +16,7 @@ PAD_TOKEN = "<|pad|>"
 
 
 def byte_alphabet() -> list[str]:
-    """The 256 printable characters that stand for the bytes in a byte-level vocabulary, in byte order."""
+    """The 256 printable characters that stand for the bytes in a byte-level vocabulary, by code point."""
     from tokenizers import pre_tokenizers
 
     return sorted(pre_tokenizers.ByteLevel.alphabet())

@@ -116,11 +116,12 @@ class TorchGenerator:
         lengths = torch.zeros(len(prompts), dtype=torch.int64, device=self._device)
         stopped = torch.zeros(len(prompts), dtype=torch.bool, device=self._device)
         alive = torch.arange(len(prompts), device=self._device)
+        ends = self._ends[:0] if settings.ignore_end else self._ends
         for position in range(settings.max_new_tokens):
             picked, logprob = draw(logits, noise[alive, position], settings)
             tokens[alive, position], logprobs[alive, position] = picked, logprob
             lengths[alive] += 1
-            ended = torch.isin(picked, self._ends)
+            ended = torch.isin(picked, ends)
             stopped[alive[ended]] = True
             if position + 1 == settings.max_new_tokens or bool(ended.all()):
                 break

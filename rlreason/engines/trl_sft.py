@@ -7,6 +7,7 @@ decided before, so the trainer neither tokenises, packs nor shuffles.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlreason.algorithms.schedules import learning_rate_at
 from rlreason.engines.checkpoints import copy_tokenizer
 from rlreason.engines.protocols import Report, SupervisedJob, SupervisedRows
 
@@ -74,7 +76,8 @@ def _deepspeed_config(zero_stage: int, dtype: torch.dtype) -> dict[str, Any]:
         "train_micro_batch_size_per_gpu": "auto",
         "gradient_accumulation_steps": "auto",
         "gradient_clipping": "auto",
-        "zero_optimization": {"stage": zero_stage},
+        # at stage 3 each rank holds slices: without the gathering, the saved model would be empty
+        "zero_optimization": {"stage": zero_stage, "stage3_gather_16bit_weights_on_model_save": True},
         "bf16": {"enabled": dtype == torch.bfloat16},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
@@ -82,47 +85,35 @@ def _deepspeed_config(zero_stage: int, dtype: torch.dtype) -> dict[str, Any]:
     }
 
 
-def train(
-    job: SupervisedJob,
-    rows: SupervisedRows,
-    report: Report,
-    *,
-    ranks: int,
-    rank: int,
-    dtype: torch.dtype,
-    zero_stage: int,
-    micro_batch_tokens: int,
-) -> dict[str, float]:
-    """Train to the end of the stage and write the Hugging Face directory `job.output`; called on every rank.
+def _join_process_group() -> None:
+    """Tell accelerate that this process is a DeepSpeed rank of the process group that exists.
 
-    Returns:
-        updates_run: optimizer updates made now (fewer than the stage's where it was resumed).
+    It keeps one state a process, and a warm process must not hand the last stage's to this one. Left to make it by
+    itself it takes a machine without GPUs for a single process, so that every rank would train on every row.
     """
-    from accelerate.state import AcceleratorState, GradientState
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.trainer_callback import PrinterCallback, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from accelerate.state import AcceleratorState, GradientState, PartialState
 
-    class Reporter(TrainerCallback):
-        """Hands the trainer's log lines on."""
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            if rank == 0 and logs and "loss" in logs:
-                report(state.global_step, figures(logs))
-
-    # accelerate keeps one state a process; a warm process must not hand the last stage's plugin to this one
-    AcceleratorState._reset_state(False)
+    AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    size, accumulation = batch_shape(job.batch_rows, ranks, rows.tokens.shape[1], micro_batch_tokens)
-    config = SFTConfig(
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"
+    try:
+        PartialState(backend=torch.distributed.get_backend())
+    finally:
+        del os.environ["ACCELERATE_USE_DEEPSPEED"]
+
+
+def _arguments(job: SupervisedJob, rows: int, accumulation: int, zero_stage: int, dtype: torch.dtype) -> Any:
+    """TRL's arguments for the stage. `rows` are held at a time, `accumulation` times an update, on each rank."""
+    from trl import SFTConfig
+
+    return SFTConfig(
         output_dir=str(job.state),
         deepspeed=_deepspeed_config(zero_stage, dtype),
-        per_device_train_batch_size=size,
+        accelerator_config={"use_configured_state": True},
+        per_device_train_batch_size=rows,
         gradient_accumulation_steps=accumulation,
         max_steps=job.updates,
         learning_rate=job.optimizer.learning_rate,
-        lr_scheduler_type="constant_with_warmup" if job.optimizer.schedule == "constant" else job.optimizer.schedule,
-        warmup_steps=job.optimizer.warmup_updates,
         adam_beta1=job.optimizer.betas[0],
         adam_beta2=job.optimizer.betas[1],
         weight_decay=job.optimizer.weight_decay,
@@ -144,15 +135,68 @@ def train(
         report_to="none",
         seed=job.seed % 2**32,
     )
-    trainer = SFTTrainer(
+
+
+def _make_trainer(job: SupervisedJob, rows: SupervisedRows, arguments: Any, report: Report | None) -> Any:
+    """An SFTTrainer that follows the house's schedule and hands its log lines on."""
+    from torch.optim.lr_scheduler import LambdaLR
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.trainer_callback import PrinterCallback, TrainerCallback
+    from trl import SFTTrainer
+
+    optimizer = job.optimizer
+
+    def share_of_peak(steps_done: int) -> float:
+        return learning_rate_at(steps_done + 1, job.updates, 1.0, optimizer.warmup_updates, optimizer.schedule)
+
+    class Trainer(SFTTrainer):
+        """transformers' own schedules begin their warm-up with a step of rate zero."""
+
+        def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, share_of_peak)
+            return self.lr_scheduler
+
+    class Reporter(TrainerCallback):
+        """Hands the trainer's log lines on."""
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if report is not None and logs and "loss" in logs:
+                report(state.global_step, figures(logs))
+
+    dtype = torch.bfloat16 if arguments.bf16 else torch.float32
+    trainer = Trainer(
         model=AutoModelForCausalLM.from_pretrained(job.checkpoint, dtype=dtype),
-        args=config,
+        args=arguments,
         train_dataset=_dataset(rows),
         data_collator=_collate,
         processing_class=AutoTokenizer.from_pretrained(job.checkpoint),
         callbacks=[Reporter()],
     )
     trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def train(
+    job: SupervisedJob,
+    rows: SupervisedRows,
+    report: Report,
+    *,
+    ranks: int,
+    rank: int,
+    dtype: torch.dtype,
+    zero_stage: int,
+    micro_batch_tokens: int,
+) -> dict[str, float]:
+    """Train to the end of the stage and write the Hugging Face directory `job.output`; called on every rank.
+
+    Returns:
+        updates_run: optimizer updates made now (fewer than the stage's where it was resumed).
+        deepspeed: 1 where the model ran under a real DeepSpeed engine.
+    """
+    _join_process_group()
+    size, accumulation = batch_shape(job.batch_rows, ranks, rows.tokens.shape[1], micro_batch_tokens)
+    arguments = _arguments(job, size, accumulation, zero_stage, dtype)
+    trainer = _make_trainer(job, rows, arguments, report if rank == 0 else None)
     resume = resumable_state(job.state)
     if resume and rank == 0:
         # what a killed driver had not yet written down
@@ -167,7 +211,6 @@ def train(
         copy_tokenizer(job.checkpoint, job.output)
         (job.output / "training_args.bin").unlink(missing_ok=True)
     trainer.model_wrapped.destroy()
-    del trainer
     return {"updates_run": float(job.updates - before), "deepspeed": float(engine == "DeepSpeedEngine")}
 
 

@@ -97,6 +97,7 @@ class VllmGenerator:
                     temperature=settings.temperature,
                     top_p=settings.top_p,
                     max_tokens=settings.max_new_tokens,
+                    ignore_eos=settings.ignore_end,
                     seed=int(seed),
                     logprobs=0,
                     detokenize=False,

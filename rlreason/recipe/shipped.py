@@ -1,4 +1,4 @@
-"""Where what ships lies (recipes, reward plug-ins, models): inside an installed package, beside it in a checkout."""
+"""Where what ships lies (recipes with their models, reward plug-ins): inside an installed package, beside it in a checkout."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rlreason.recipe.yaml_text import read_yaml
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def shipped_folder(kind: Literal["recipes", "rewards", "models"]) -> Path:
-    """The folder of what ships of that kind; it need not exist (a build may ship no models)."""
+def shipped_folder(kind: Literal["recipes", "rewards"]) -> Path:
+    """The folder of what ships of that kind. Models lie among the recipes, under models/."""
     installed = _PACKAGE / "_shipped" / kind
     return installed if installed.is_dir() else _PACKAGE.parent / kind
 

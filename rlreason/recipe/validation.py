@@ -132,7 +132,7 @@ def resolve_model_path(loaded: LoadedRecipe) -> Path | None:
     given = loaded.recipe.model.path
     if given is None:
         return None
-    places = _places(Path(given).expanduser(), [*loaded.folders, Path.cwd(), shipped_folder("models")])
+    places = _places(Path(given).expanduser(), [*loaded.folders, Path.cwd(), shipped_folder("recipes")])
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         raise ModelError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rlreason.errors import ModelError, TaskError, one_of
 from rlreason.recipe import LoadedRecipe, Plan, Recipe, build_plan, fingerprint_model, fingerprint_rewards
+from rlreason.recipe.sizes import Estimate, ModelShape, estimate_memory, read_shape, shape_of
 from rlreason.recipe.stages import Mixture
 from rlreason.recipe.validation import resolve_model_path
 from rlreason.tasks.contract import Task
@@ -63,6 +64,19 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
         reward_fingerprints=fingerprint_rewards(recipe, loaded.folders),
     )
     return BoundRecipe(loaded, tasks, model_path, plan, max_tokens(recipe, model_path))
+
+
+def estimate_engines(bound: BoundRecipe, on_gpu: bool) -> Estimate | None:
+    """Memory the recipe's engines need; None where the model's type is not one whose sizes are known."""
+    scratch = bound.recipe.model.scratch
+    if scratch is not None:
+        words = {word for task in bound.tasks.values() for word in task.words()}
+        # a word stands in the vocabulary with and without a leading space, beside the 256 bytes
+        shape: ModelShape | None = shape_of(scratch, 2 * len(words) + 258)
+    else:
+        assert bound.model_path is not None
+        shape = read_shape(bound.model_path)
+    return estimate_memory(bound.recipe, shape, on_gpu=on_gpu) if shape else None
 
 
 def pick(tasks: Mapping[str, Task], name: str | None) -> Task:

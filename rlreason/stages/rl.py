@@ -19,7 +19,7 @@ from rlreason.algorithms.advantages import group_relative_advantages
 from rlreason.algorithms.losses import token_weights
 from rlreason.algorithms.seeding import derive_seed
 from rlreason.curriculum.scheduler import ProblemScheduler, Source
-from rlreason.engines.checkpoints import PARTIAL, newest_state, promote
+from rlreason.engines.checkpoints import PARTIAL, finish, newest_state, promote
 from rlreason.engines.protocols import PolicyBatch, PolicySettings, SamplingSettings
 from rlreason.errors import CheckpointError, ScoringFailed
 from rlreason.recipe.plan import PlannedStage
@@ -239,6 +239,6 @@ def run_rl(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, 
         learner.save_model(output)
     finally:
         learner.end()
-    output.rename(context.checkpoint(stage.id))
+    finish(output)
     shutil.rmtree(context.state(stage.id), ignore_errors=True)
     return {"updates_run": float(config.updates - done)}

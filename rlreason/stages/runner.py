@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from rlreason.algorithms.seeding import derive_seed
 from rlreason.engines.codec import TextCodec
@@ -22,9 +25,10 @@ from rlreason.errors import MachineError, RecipeError
 from rlreason.recipe import LoadedRecipe, PlannedStage, dump_recipe, load_recipe
 from rlreason.recipe.compare import diff
 from rlreason.recipe.schema import Recipe
+from rlreason.recipe.sizes import check_memory
 from rlreason.records.run_folder import RunFolder, read_json, write_json, write_text
 from rlreason.rewards.pool import ScoringPool
-from rlreason.stages.binding import BoundRecipe, bind
+from rlreason.stages.binding import BoundRecipe, bind, estimate_engines
 from rlreason.stages.context import Context, Progress
 from rlreason.stages.evaluate import run_evaluate
 from rlreason.stages.manifest import make_manifest, now
@@ -74,6 +78,7 @@ def run_recipe(loaded: LoadedRecipe, folder: Path, *, allow_change: bool, progre
         progress.run_started(stages, done)
         todo = [stage for stage in stages if stage.id not in done]
         if todo:
+            check_room(bound)
             run_stages(run, bound, todo, progress)
             finish_manifest(run)
     return RunOutcome(run, tuple(stage.id for stage in todo), done, time.monotonic() - start)
@@ -95,6 +100,21 @@ def locked(run: RunFolder) -> Iterator[None]:
                 f"{run.path} is being run by another process; wait for it, or give this run its own --folder"
             ) from None
         yield
+
+
+def check_room(bound: BoundRecipe) -> None:
+    """Refuse a run that this machine's memory cannot hold. A cluster, and the memory of GPUs, say so themselves.
+
+    Raises:
+        MachineError: what is needed, what is free, and what lowers it.
+    """
+    resources = bound.recipe.resources
+    may_use_gpus = resources.accelerator != "cpu" and shutil.which("nvidia-smi") is not None
+    if resources.address is not None or may_use_gpus:
+        return
+    estimate = estimate_engines(bound, on_gpu=False)
+    if estimate is not None:
+        check_memory(estimate, psutil.virtual_memory().available)
 
 
 def prepare_folder(run: RunFolder, bound: BoundRecipe, allow_change: bool) -> None:

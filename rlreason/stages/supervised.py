@@ -15,6 +15,7 @@ import numpy as np
 
 from rlreason.algorithms.packing import pack_rows
 from rlreason.algorithms.seeding import derive_seed
+from rlreason.engines.checkpoints import PARTIAL, finish
 from rlreason.engines.codec import TextCodec
 from rlreason.engines.protocols import SupervisedJob, SupervisedRows
 from rlreason.errors import UserError
@@ -129,7 +130,7 @@ def run_supervised(context: Context, stage: PlannedStage, parent: Path) -> Mappi
     """Run a `pretrain` or `sft` stage from the checkpoint `parent`; returns its closing figures."""
     config = stage.config
     assert isinstance(config, Pretrain | Sft)
-    output = context.folder.stage(stage.id) / f"{MODEL}.partial"
+    output = context.folder.stage(stage.id) / f"{MODEL}{PARTIAL}"
     shutil.rmtree(output, ignore_errors=True)
     context.progress.stage_started(stage, config.updates, "updates", 0)
     rows = prepare(context, stage)
@@ -157,6 +158,6 @@ def run_supervised(context: Context, stage: PlannedStage, parent: Path) -> Mappi
     )
     figures = context.engines.learner.supervised(job, rows, report)
     log.flush(config.updates)
-    output.rename(context.checkpoint(stage.id))
+    finish(output)
     shutil.rmtree(context.state(stage.id), ignore_errors=True)
     return {**figures, "trained_tokens": float(trained.sum()), "row_use": float(held)}

@@ -1,8 +1,8 @@
 """Looking facts up in a text: what a tiny base model must be able to do before composite questions make sense.
 
 Facts are made up for every text and every problem, so nothing can be memorised. The plain texts tell some facts and
-then tell them all again in another order: each sentence of the second half can only be finished by finding its person
-and its relation in the first. They are what the shipped base model was pretrained on; the problems measure it.
+then tell them all again in other orders: each later sentence can only be finished by finding its person and its
+relation where they were told first. They are what the shipped base model was pretrained on; the problems measure it.
 """
 
 from __future__ import annotations
@@ -35,9 +35,11 @@ class LookupParameters(BaseModel):
     facts: tuple[int, ...] = Field(default=(4, 8, 12), min_length=1)
     """Facts a text; each number is a cell, "lookup/8"."""
     people_per_text: int = Field(default=6, ge=2)
-    """Heads that the facts of one text are about: the fewer, the more often a person has several relations."""
-    relations_per_text: int = Field(default=6, ge=1)
-    """Relations in one text: the fewer, the more often a relation belongs to several people."""
+    """Most people that the facts of one text are about."""
+    relations_per_text: int = Field(default=6, ge=1, le=16)
+    """Most relations that a text tells."""
+    times: int = Field(default=4, ge=2)
+    """How often a plain text tells its facts, each time in another order."""
     world_seed: int = 0
 
 
@@ -66,6 +68,15 @@ class Lookup(Task):
             )
         self._names = draw_names(parameters.people, None, parameters.world_seed, f"tasks.{name}.people")
         self._relations = tuple(relation for group in GROUPS for unit in PERSON_UNITS[group] for relation in unit)
+        self._shapes = {
+            count: [
+                (people, relations)
+                for people in range(1, parameters.people_per_text + 1)
+                for relations in range(1, parameters.relations_per_text + 1)
+                if people * relations >= count
+            ]
+            for count in parameters.facts
+        }
         # every fact is told by the text, none by a biography
         self._checker = Checker(dict.fromkeys(self._relations, "contextual"), {})
 
@@ -80,12 +91,15 @@ class Lookup(Task):
         return tuple(Cell(f"lookup/{count}", "lookup", count) for count in sorted(self.parameters.facts))
 
     def _facts(self, rng: random.Random, count: int) -> list[Fact]:
-        heads = rng.sample(self._names, self.parameters.people_per_text)
-        relations = rng.sample(self._relations, min(self.parameters.relations_per_text, len(self._relations)))
-        slots = rng.sample([(head, relation) for head in heads for relation in relations], count)
+        """Some facts. In a text about one person the relation alone tells them apart, in one about one relation the
+        person alone, in most it takes both: a model learns the two halves of a look-up before it learns the whole."""
+        people, relations = rng.choice(self._shapes[count])
+        heads = rng.sample(self._names, people)
+        told = rng.sample(self._relations, relations)
+        slots = [(head, relation) for head in heads for relation in told]
         return [
-            (head, relation, rng.choice([name for name in heads if name != head] + rng.sample(self._names, 2)))
-            for head, relation in slots
+            (head, relation, rng.choice([name for name in self._names if name != head]))
+            for head, relation in rng.sample(slots, count)
         ]
 
     def problem(self, level: str, cell: str, index: int) -> Problem:
@@ -120,15 +134,15 @@ class Lookup(Task):
 
     @property
     def has_texts(self) -> bool:
-        """Facts, and the same facts again."""
+        """Facts, and the same facts again and again."""
         return True
 
     def text(self, index: int) -> str:
-        """Facts in one order, then in another."""
+        """Facts in one order, then in others."""
         rng = random.Random(f"{self.parameters.world_seed}/text/{index}")
         facts = self._facts(rng, rng.choice(self.parameters.facts))
-        again = rng.sample(facts, len(facts))
-        return " ".join(sentence(*fact) for fact in [*facts, *again])
+        told = [fact for _ in range(self.parameters.times) for fact in rng.sample(facts, len(facts))]
+        return " ".join(sentence(*fact) for fact in told)
 
     def words(self) -> Sequence[str]:
         """Also the value relations' words, so that a model made here can read every complementary task."""

@@ -1,0 +1,61 @@
+"""The figures of `rlreason bench rl` as tables for a terminal; what they mean is in `figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+RATES = {
+    "completions_per_s": "completions/s",
+    "generated_tokens_per_s": "generated tokens/s, in generate",
+    "trained_tokens_per_s": "trained tokens/s, in learn",
+}
+SINGLE = {"peak_memory_gib": "peak memory, GiB", "start_to_first_update_s": "start to first update, s"}
+
+
+def render(figures: Mapping[str, Any]) -> RenderableType:
+    """What was done, the sides beside each other, and where the seconds went. `figures` is what `bench_rl` returns."""
+    sides = {name: figures[name] for name in ("ours", "trl") if name in figures}
+    work, machine = figures["workload"], figures["machine"]
+    lines = [
+        f"{work['parameters'] / 1e6:.1f}M parameters, {work['dtype']}; an update is {work['prompts']} prompts x "
+        f"{work['group']} completions of {work['prompt_tokens']} + {work['completion_tokens']} tokens",
+        f"{machine['processor']}, {machine['threads']} threads of {machine['cores']} cores",
+        *(f"{name}: {side['engine']}" for name, side in sides.items()),
+    ]
+    return Group(*(Text(line) for line in lines), Text(), _rates(sides, figures.get("ratios")), Text(), _phases(sides))
+
+
+def _rates(sides: Mapping[str, Any], ratios: Mapping[str, Any] | None) -> Table:
+    table = _table("median [min - max]", *sides, *(["ours / trl"] if ratios else []))
+    names = {"seconds_an_update": "seconds an update", **RATES}
+    for key, label in names.items():
+        ratio = [_spread(ratios[key]) if key in ratios else ""] if ratios else []
+        table.add_row(label, *(_spread(side[key]) for side in sides.values()), *ratio)
+    for key, label in SINGLE.items():
+        table.add_row(label, *(f"{side[key]:.3g}" for side in sides.values()))
+    return table
+
+
+def _phases(sides: Mapping[str, Any]) -> Table:
+    table = _table("median seconds (share)", *sides)
+    for phase in next(iter(sides.values()))["phases"]:
+        cells = (side["phases"][phase] for side in sides.values())
+        table.add_row(phase, *(f"{cell['seconds']:.3g} ({cell['share']:.1%})" for cell in cells))
+    return table
+
+
+def _spread(values: Mapping[str, float]) -> str:
+    return f"{values['median']:,.4g} [{values['min']:,.4g} - {values['max']:,.4g}]"
+
+
+def _table(first: str, *names: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column(first)
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
