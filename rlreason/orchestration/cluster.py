@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from rlreason.recipe.schema import Resources
 
 Accelerator = Literal["cpu", "cuda"]
 LOOPBACK = "127.0.0.1"
+KNOCK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +55,21 @@ def connect(resources: Resources) -> bool:
         ray.init(include_dashboard=False, _node_ip_address=LOOPBACK, num_cpus=os.cpu_count(), address="local", **quiet)
         return True
     try:
+        _knock(resources.address)
         ray.init(address=resources.address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise MachineError(
             f"no Ray cluster answers at resources.address {resources.address!r} ({error}); start one with "
             "`ray start --head`, or leave the address out to run on this machine"
         ) from error
     return False
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nothing listens at "host:port" or "ray://host:port"; Ray itself would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
 def bundles(

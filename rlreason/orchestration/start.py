@@ -109,10 +109,14 @@ class PendingEngines:
             EngineFailed: one failed to load, or took longer than `start_timeout_s`.
         """
         limit = self._resources.start_timeout_s
-        learner_pids = fetch(self._started, "starting the learners", self._logs, limit)
-        generator_pids = fetch(
-            [actor.ready.remote() for actor in self._generators], "starting the generators", self._logs, limit
-        )
+        try:
+            learner_pids = fetch(self._started, "starting the learners", self._logs, limit)
+            generator_pids = fetch(
+                [actor.ready.remote() for actor in self._generators], "starting the generators", self._logs, limit
+            )
+        except BaseException:
+            self.placement.release()
+            raise
         return RayEngines(
             generator=RayGenerator(self._generators, self._logs),
             learner=RayLearner(self._learners, self._logs),
