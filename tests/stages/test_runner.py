@@ -154,6 +154,21 @@ def test_an_interrupted_run_ends_like_one_that_was_not(recipe, whole, tmp_path, 
         assert first == (stop[1] - 1) // 2 * 2 + 1
 
 
+def test_what_a_resumed_stage_does_again_is_not_on_record_in_the_meantime(recipe, tmp_path):
+    for stop in (("rl", 4), ("rl", 3)):
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, tmp_path, progress=Recorder(stop=stop))
+    # the second time it went on after update 2 and came as far as 3; the first time's 4 is gone
+    assert sorted(set(results(tmp_path)["rollouts"]["update"])) == [1, 2, 3]
+
+
+def test_the_interval_of_checkpoints_may_change_between_the_parts_of_a_run(recipe, whole, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path, progress=Recorder(stop=("rl", 4)))
+    run(recipe, tmp_path, "stages.rl.checkpoint_every=3", allow_change=True)
+    assert_same_results(whole, tmp_path)
+
+
 def test_an_evaluation_goes_on_at_its_next_block(recipe, whole, tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "BLOCK_COMPLETIONS", 6)  # two problems of three completions
     with pytest.raises(KeyboardInterrupt):
