@@ -1,4 +1,4 @@
-"""Where what ships lies (recipes and their models, reward plug-ins): in an installed package, or beside it in a checkout."""
+"""Where what ships lies (recipes with models, reward plug-ins): in an installed package, or beside it in a checkout."""
 
 from __future__ import annotations
 
