@@ -310,7 +310,7 @@ def bench_rl_command(
     try:
         figures = bench_rl(workload, None if peer == "none" else peer, updates, overrides or ())
     except KeyboardInterrupt:
-        print("\nrlreason: stopped; both sides were ended, nothing is kept", file=sys.stderr)
+        print("\nrlreason: stopped; every process that was started has ended", file=sys.stderr)
         raise typer.Exit(130) from None
     if as_json:
         print_json(figures)

@@ -42,7 +42,7 @@ def bench_rl(
         workload, machine, a summary a side (`SideFigures.summary`) and, with a peer, ratios ours / peer.
     Raises:
         UserError: the workload or an override makes no sense; nothing was started.
-        RunFailed: a side failed, or the sides did not do the same work; its folder is kept and named.
+        RunFailed: a side failed, or the sides did not do the same work; the folder with their logs is kept.
     """
     folder = Path(tempfile.mkdtemp(prefix="rlreason-bench-"))
     try:
@@ -50,7 +50,8 @@ def bench_rl(
         parameters = make_base(recipe, folder)
         sides = measure([OURS, peer] if peer else [OURS], recipe, updates, folder)
     except RunFailed:
-        raise  # its message names logs in the folder
+        progress(f"the workload and the logs are kept in {folder}")
+        raise
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise

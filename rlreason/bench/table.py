@@ -11,10 +11,10 @@ from rich.text import Text
 
 RATES = {
     "completions_per_s": "completions/s",
-    "generated_tokens_per_s": "generated tokens/s, in generate",
-    "trained_tokens_per_s": "trained tokens/s, in learn",
+    "generated_tokens_per_s": "generate, tokens/s",
+    "trained_tokens_per_s": "learn, tokens/s",
 }
-SINGLE = {"peak_memory_gib": "peak memory, GiB", "start_to_first_update_s": "start to first update, s"}
+SINGLE = {"peak_memory_gib": "peak memory, GiB", "start_to_first_update_s": "to first update, s"}
 
 
 def render(figures: Mapping[str, Any]) -> RenderableType:
@@ -31,8 +31,8 @@ def render(figures: Mapping[str, Any]) -> RenderableType:
 
 
 def _rates(sides: Mapping[str, Any], ratios: Mapping[str, Any] | None) -> Table:
-    table = _table("median [min - max]", *sides, *(["ours / trl"] if ratios else []))
-    names = {"seconds_an_update": "seconds an update", **RATES}
+    table = _table("median [min-max]", *sides, *(["ours / trl"] if ratios else []))
+    names = {"seconds_an_update": "update, seconds", **RATES}
     for key, label in names.items():
         ratio = [_spread(ratios[key]) if key in ratios else ""] if ratios else []
         table.add_row(label, *(_spread(side[key]) for side in sides.values()), *ratio)
@@ -42,7 +42,7 @@ def _rates(sides: Mapping[str, Any], ratios: Mapping[str, Any] | None) -> Table:
 
 
 def _phases(sides: Mapping[str, Any]) -> Table:
-    table = _table("median seconds (share)", *sides)
+    table = _table("seconds (share)", *sides)
     for phase in next(iter(sides.values()))["phases"]:
         cells = (side["phases"][phase] for side in sides.values())
         table.add_row(phase, *(f"{cell['seconds']:.3g} ({cell['share']:.1%})" for cell in cells))
@@ -50,7 +50,12 @@ def _phases(sides: Mapping[str, Any]) -> Table:
 
 
 def _spread(values: Mapping[str, float]) -> str:
-    return f"{values['median']:,.4g} [{values['min']:,.4g} - {values['max']:,.4g}]"
+    return f"{_number(values['median'])} [{_number(values['min'])}-{_number(values['max'])}]"
+
+
+def _number(value: float) -> str:
+    """Three digits, or all of the whole ones: short enough for three columns on a terminal of 80."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _table(first: str, *names: str) -> Table:
