@@ -15,9 +15,8 @@ from typing import Any
 import torch
 
 from rlreason.algorithms.packing import balanced_micro_batches
-from rlreason.algorithms.schedules import learning_rate_at
 from rlreason.engines.checkpoints import copy_tokenizer
-from rlreason.engines.policy import PolicyModule, UpdateTally, check_mismatch, micro_batch_losses
+from rlreason.engines.policy import PolicyModule, UpdateTally, check_mismatch, micro_batch_losses, scheduled_rate
 from rlreason.engines.protocols import PolicyBatch, PolicySettings, Report, SupervisedJob, SupervisedRows
 from rlreason.engines.weights import PackedWeights, pack_weights
 from rlreason.errors import CheckpointError
@@ -130,9 +129,7 @@ class DeepSpeedLearner:
                 self._engine.zero_grad()
                 raise
         wanted = self._settings.optimizer
-        rate = learning_rate_at(
-            update, self._settings.updates, wanted.learning_rate, wanted.warmup_updates, wanted.schedule
-        )
+        rate = scheduled_rate(wanted, update, self._settings.updates)
         for group in self._engine.optimizer.param_groups:
             group["lr"] = rate
         metrics["grad_norm"] = self._step()

@@ -14,8 +14,10 @@ from torch import nn
 
 from rlreason.algorithms.logprobs import token_logprobs
 from rlreason.algorithms.losses import clipped_surrogate
+from rlreason.algorithms.schedules import learning_rate_at
 from rlreason.engines.protocols import PolicyBatch, PolicySettings
 from rlreason.errors import ModelError, WeightSyncMismatch
+from rlreason.recipe.stages import Optimizer
 
 MISMATCH_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
 """Largest mean |learner - generator| logprob while both hold the same weights: kernels differ, weights must not."""
@@ -170,6 +172,11 @@ def micro_batch_losses(
                 entropy=float(entropy.sum()),
             )
         yield loss
+
+
+def scheduled_rate(optimizer: Optimizer, update: int, updates: int) -> float:
+    """Learning rate of update `update` (from 1) of a stage of `updates`, as the recipe schedules it."""
+    return learning_rate_at(update, updates, optimizer.learning_rate, optimizer.warmup_updates, optimizer.schedule)
 
 
 def check_mismatch(metrics: dict[str, float], settings: PolicySettings, dtype: torch.dtype, update: int) -> None:

@@ -15,9 +15,8 @@ import torch
 
 from rlreason.algorithms.logprobs import token_logprobs
 from rlreason.algorithms.packing import balanced_micro_batches
-from rlreason.algorithms.schedules import learning_rate_at
 from rlreason.engines.checkpoints import copy_tokenizer, newest_state, promote
-from rlreason.engines.policy import PolicyModule, UpdateTally, check_mismatch, micro_batch_losses
+from rlreason.engines.policy import PolicyModule, UpdateTally, check_mismatch, micro_batch_losses, scheduled_rate
 from rlreason.engines.protocols import PolicyBatch, PolicySettings, Report, SupervisedJob, SupervisedRows
 from rlreason.engines.weights import PackedWeights, pack_weights
 from rlreason.errors import CheckpointError
@@ -71,9 +70,7 @@ class TorchLearner:
         for update in range(done + 1, job.updates + 1):
             at = (update - 1) * job.batch_rows
             loss, trained = self._supervised_gradients(module, rows, range(at, at + job.batch_rows))
-            rate = learning_rate_at(
-                update, job.updates, job.optimizer.learning_rate, job.optimizer.warmup_updates, job.optimizer.schedule
-            )
+            rate = scheduled_rate(job.optimizer, update, job.updates)
             norm = self._step(module, optimizer, job.optimizer, rate)
             report(update, {"loss": loss, "learning_rate": rate, "grad_norm": norm, "trained_tokens": trained})
             if update % job.checkpoint_every == 0 and update < job.updates:
@@ -132,9 +129,7 @@ class TorchLearner:
                 self._optimizer.zero_grad(set_to_none=True)
                 raise
         wanted = self._settings.optimizer
-        rate = learning_rate_at(
-            update, self._settings.updates, wanted.learning_rate, wanted.warmup_updates, wanted.schedule
-        )
+        rate = scheduled_rate(wanted, update, self._settings.updates)
         metrics["grad_norm"] = self._step(self._module, self._optimizer, wanted, rate)
         metrics["learning_rate"] = rate
         metrics["forward_passes"] = float(len(plan))
