@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, model_validator
 
+from rlreason.tasks.complementary.names import FIRST
 from rlreason.tasks.complementary.relations import PERSON_UNITS, VALUES, Group
 from rlreason.tasks.complementary.text import QUESTIONS, SENTENCES
 
@@ -64,6 +65,9 @@ class ComplementaryParameters(BaseModel):
     """The same, for validation."""
     question_templates: Annotated[int, Field(ge=1, le=len(QUESTIONS))] = 1
     """Forms of a question in use, the plainest first."""
+    wording: Literal["sentences", "triples"] = "sentences"
+    """How facts are told. sentences: "The mentor of Hassan is Marvin."; triples: "Hassan mentor Marvin.", which a tiny
+    model made from scratch learns to look up within a few hundred updates, and sentences within thousands."""
     sentence_templates: Annotated[int, Field(ge=1, le=len(SENTENCES))] = 1
     """Forms of a fact in use in biographies and contexts, the plainest first. Derivations always use the plainest."""
     name_words: Literal[1, 2] | None = None
@@ -75,6 +79,21 @@ class ComplementaryParameters(BaseModel):
             raise ValueError(
                 f"held_out_starts {self.held_out_starts} + validation_starts {self.validation_starts} leave no "
                 "(path, start) pairs for training; their sum must be below 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _triples_are_plain(self) -> ComplementaryParameters:
+        if self.wording == "triples" and (self.sentence_templates > 1 or self.name_words == 2):
+            raise ValueError(
+                f"wording 'triples' has one form and names of one word, but sentence_templates is "
+                f"{self.sentence_templates} and name_words is {self.name_words}; leave both out, or use wording "
+                "'sentences'"
+            )
+        if self.wording == "triples" and self.people + self.new_people > len(FIRST):
+            raise ValueError(
+                f"people {self.people} and new_people {self.new_people} are more than the {len(FIRST)} names of one "
+                "word that wording 'triples' needs; lower them, or use wording 'sentences'"
             )
         return self
 

@@ -30,7 +30,7 @@ from rlreason.tasks.complementary.parameters import ComplementaryParameters
 from rlreason.tasks.complementary.paths import PathSpace
 from rlreason.tasks.complementary.relations import GROUPS, Relations, take_units
 from rlreason.tasks.complementary.splits import Kind, PathRules, Split, make_split
-from rlreason.tasks.complementary.text import derivation, form_words, question, sentence
+from rlreason.tasks.complementary.text import TRIPLE_FORM, derivation, form_words, question, sentence
 from rlreason.tasks.complementary.world import World, draw_names
 from rlreason.tasks.contract import Cell, Task
 from rlreason.types import DerivationCheck, Problem
@@ -73,7 +73,12 @@ class Complementary(Task):
         for cell in self._cells.values():
             self._require_paths(cell)
         names = parameters.people + parameters.new_people
-        self._names = draw_names(names, parameters.name_words, parameters.world_seed, f"tasks.{name}")
+        self._names = draw_names(
+            names,
+            1 if parameters.wording == "triples" else parameters.name_words,
+            parameters.world_seed,
+            f"tasks.{name}",
+        )
         self._splits: dict[str, Split] = {}
         self._chances: dict[tuple[str, str], float] = {}
 
@@ -136,7 +141,7 @@ class Complementary(Task):
             level=level,
             prompt=told + asked,
             answer=nodes[-1],
-            target=derivation(chain.facts, nodes[-1]),
+            target=derivation(chain.facts, nodes[-1], TRIPLE_FORM if self._p.wording == "triples" else 0),
             detail={
                 "family": where.family,
                 "hops": where.difficulty,
@@ -191,6 +196,8 @@ class Complementary(Task):
         return len({tail for _, name, tail in problem.detail["facts"] if self.relations.twins[name] is not None})
 
     def _sentence(self, fact: tuple[str, str, str], rng: random.Random) -> str:
+        if self._p.wording == "triples":
+            return sentence(*fact, form=TRIPLE_FORM)
         forms = self._p.sentence_templates
         return sentence(*fact, form=rng.randrange(forms) if forms > 1 else 0)
 

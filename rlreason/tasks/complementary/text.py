@@ -1,8 +1,8 @@
 """Facts, questions and derivations as sentences, and sentences read back as facts.
 
 Used by the task to write and by the checker to read: each form stands here once, and its parser is made from it. No
-relation, person or problem is known here. Form 0 is the plainest; derivations that supervised training teaches use it
-alone, and the checker reads every form.
+relation, person or problem is known here. Form 0 is the plainest sentence; derivations that supervised training
+teaches use it alone (or the triple, where a task speaks in triples), and the checker reads every form.
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ SENTENCES: tuple[str, ...] = (
 )
 """Forms of a fact. Any two of them differ in their fixed words, so that a sentence is read in one way only."""
 
+TRIPLE = "{head} {relation} {tail}."
+"""A fact as a bare triple, for names of one word: no sentence has three words. The tail stands right after the
+relation, so that a single induction step (find the relation, copy what follows) looks it up."""
+
+FORMS: tuple[str, ...] = (*SENTENCES, TRIPLE)
+TRIPLE_FORM = len(SENTENCES)
+
 QUESTIONS: tuple[str, ...] = (
     "{who} is {nested} of {start}?",
     "Name {nested} of {start}.",
@@ -31,24 +38,26 @@ ASK = "Question: "
 REPLY = " Answer:"
 CONCLUSION = "So, the answer is: "
 
-_ENTITY = r"\w+(?: \w+)?"
+_NAME = r"\w+"
+_ENTITY = rf"{_NAME}(?: {_NAME})?"
 _SLOT = re.compile(r"\{\w+\}")
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
 def _parser(form: str) -> re.Pattern[str]:
     pattern = re.escape(form)
-    for slot, value in (("head", _ENTITY), ("relation", r"\w+"), ("tail", _ENTITY)):
+    entity = _NAME if form == TRIPLE else _ENTITY
+    for slot, value in (("head", entity), ("relation", r"\w+"), ("tail", entity)):
         pattern = pattern.replace(re.escape("{" + slot + "}"), f"(?P<{slot}>{value})")
     return re.compile(pattern)
 
 
-_PARSERS = tuple(_parser(form) for form in SENTENCES)
+_PARSERS = tuple(_parser(form) for form in FORMS)
 
 
 def sentence(head: str, relation: str, tail: str, form: int = 0) -> str:
-    """A fact as a sentence, ending with a full stop."""
-    return SENTENCES[form].format(head=head, relation=relation, tail=tail)
+    """A fact in one of `FORMS`, ending with a full stop."""
+    return FORMS[form].format(head=head, relation=relation, tail=tail)
 
 
 def parse_sentence(text: str) -> tuple[str, str, str] | None:
@@ -76,9 +85,9 @@ def question(path: Sequence[str], start: str, to_person: bool, form: int = 0) ->
     return f"{ASK}{asked}{REPLY}"
 
 
-def derivation(facts: Iterable[tuple[str, str, str]], answer: str) -> str:
+def derivation(facts: Iterable[tuple[str, str, str]], answer: str, form: int = 0) -> str:
     """What supervised training teaches after a prompt: the facts in path order, then the answer; a leading space."""
-    steps = "".join(f" {sentence(*fact)}" for fact in facts)
+    steps = "".join(f" {sentence(*fact, form=form)}" for fact in facts)
     return f"{steps} {CONCLUSION}{answer}"
 
 

@@ -40,7 +40,22 @@ worlds = st.fixed_dictionaries(
         "held_out_starts": st.sampled_from([0.1, 0.3]),
         "validation_starts": st.sampled_from([0.05, 0.2]),
         "question_templates": st.integers(1, 4),
+        "wording": st.just("sentences"),
         "sentence_templates": st.integers(1, 5),
+    }
+) | st.fixed_dictionaries(
+    {
+        "people": st.integers(10, 40),
+        "parametric_relations": st.integers(4, 8),
+        "contextual_relations": st.integers(4, 8),
+        "parametric_values": st.integers(0, 2),
+        "contextual_values": st.integers(0, 2),
+        "hops": st.just({1: 1, 2: 1, 3: 1}),
+        "distractors": st.integers(0, 1),
+        "contexts": st.just("relation_unique"),
+        "held_out_from": st.just("composites"),
+        "held_out_relations": st.just(1),
+        "wording": st.just("triples"),
     }
 )
 
@@ -172,6 +187,18 @@ def test_a_problem_written_out():
     assert not problem.prompt.startswith(" ")
 
 
+def test_triples_tell_the_same_facts_in_three_words():
+    plain = complementary().problem("train", "complementary/2", 0)
+    problem = complementary(wording="triples").problem("train", "complementary/2", 0)
+    start, middle, end = problem.detail["visited"]
+    first, second = problem.detail["path"]
+    assert problem.detail == plain.detail
+    assert problem.target == f" {start} {first} {middle}. {middle} {second} {end}. So, the answer is: {end}"
+    told = "".join(f"{head} {relation} {tail}. " for head, relation, tail in problem.detail["facts"])
+    assert problem.prompt == f"{told}Question: Who is the {second} of the {first} of {start}? Answer:"
+    assert complementary().check(plain, problem.target).derivation_correct  # the checker reads every form
+
+
 def test_problems_are_the_same_in_any_order_and_in_any_process():
     code = (
         "import hashlib, json, sys\n"
@@ -290,6 +317,9 @@ def test_an_empty_level_is_refused_when_first_asked(changes: dict[str, Any], lev
             {"contexts": "strict", "distractors": 40},
             "need 43 people, but there are 32; lower distractors or raise people",
         ),
+        ({"wording": "triples", "sentence_templates": 2}, "wording 'triples' has one form.*sentence_templates is 2"),
+        ({"wording": "triples", "name_words": 2}, "name_words is 2; leave both out"),
+        ({"wording": "triples", "people": 500, "new_people": 15}, "more than the 514 names.*wording 'sentences'"),
         ({"people": 4, "hops": {1: 1, 4: 1}}, "people 4 are too few for 4 hops"),
         ({"held_out_starts": 0.6, "validation_starts": 0.4}, "their sum must be below 1"),
         ({"hops": {9: 1}}, r"tasks.people.hops.9 '?9'?: .*less than or equal to 8"),

@@ -9,6 +9,7 @@ from rlreason.tasks.complementary.names import FIRST, LAST
 from rlreason.tasks.complementary.text import (
     QUESTIONS,
     SENTENCES,
+    TRIPLE_FORM,
     derivation,
     form_words,
     parse_sentence,
@@ -25,6 +26,12 @@ relations = st.sampled_from(["spouse", "mentor", "city"])
 @given(head=people, relation=relations, tail=people, form=st.integers(0, len(SENTENCES) - 1))
 def test_a_sentence_in_any_form_reads_back_as_its_fact(head: str, relation: str, tail: str, form: int):
     assert parse_sentence(sentence(head, relation, tail, form)) == (head, relation, tail)
+
+
+@given(head=st.sampled_from(FIRST), relation=relations, tail=st.sampled_from(FIRST))
+def test_a_triple_reads_back_as_its_fact(head: str, relation: str, tail: str):
+    assert sentence(head, relation, tail, TRIPLE_FORM) == f"{head} {relation} {tail}."
+    assert parse_sentence(f"{head} {relation} {tail}.") == (head, relation, tail)
 
 
 def test_forms_are_distinct():
@@ -44,6 +51,8 @@ def test_forms_are_distinct():
         "The spouse of Alice is Bob Smith Jones.",
         "the spouse of Alice is Bob.",
         "The spouse of Alice is Bob\n.",
+        "Alice spouse.",
+        "Alice spouse Bob Smith.",
         "The best spouse of Alice is Bob.",
     ],
 )
@@ -66,6 +75,8 @@ def test_a_derivation_tells_the_facts_in_order_then_the_answer():
     facts = [("Alice", "spouse", "Bob"), ("Bob", "mentor", "Carol")]
     expected = " The spouse of Alice is Bob. The mentor of Bob is Carol. So, the answer is: Carol"
     assert derivation(facts, "Carol") == expected
+    triples = " Alice spouse Bob. Bob mentor Carol. So, the answer is: Carol"
+    assert derivation(facts, "Carol", TRIPLE_FORM) == triples
 
 
 def test_form_words_cover_every_form():
