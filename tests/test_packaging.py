@@ -65,7 +65,8 @@ def test_an_unpacked_wheel_finds_its_recipes_outside_the_checkout(wheel: Path, t
     code = (
         "import rlreason; from rlreason.recipe.shipped import shipped_recipes; from rlreason.recipe import load_recipe;"
         "print(rlreason.__file__); print([name for name, _ in shipped_recipes()]);"
-        "print(load_recipe('quickstart').recipe.name)"
+        "from rlreason.recipe.validation import resolve_model_path;"
+        "print(resolve_model_path(load_recipe('quickstart')))"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(
@@ -75,4 +76,4 @@ def test_an_unpacked_wheel_finds_its_recipes_outside_the_checkout(wheel: Path, t
     origin, names, loaded = done.stdout.splitlines()
     assert origin.startswith(str(unpacked))
     assert "'quickstart'" in names
-    assert loaded == "quickstart"
+    assert Path(loaded) == unpacked / "rlreason" / "_shipped" / "recipes" / "models" / "tiny-base"

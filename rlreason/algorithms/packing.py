@@ -14,8 +14,8 @@ def balanced_micro_batches(lengths: Sequence[int] | np.ndarray, ranks: int, budg
     """Sequences to ranks and micro-batches, so that little is padded and every rank makes equally many passes.
 
     Sequences are sorted by length and dealt to the ranks in turn (so ranks hold nearly the same tokens); each rank then
-    cuts its sorted list where the padded size (rows x longest) would pass the budget. All ranks end with the same
-    number of micro-batches, some possibly empty: with ZeRO 2 and 3 every pass is a collective.
+    cuts its sorted list into as few passes of nearly equal padded size (rows x longest) as the budget allows. All ranks
+    end with the same number of micro-batches, some possibly empty: with ZeRO 2 and 3 every pass is a collective.
 
     Args:
         lengths: [S] int, tokens of each sequence.
@@ -25,18 +25,34 @@ def balanced_micro_batches(lengths: Sequence[int] | np.ndarray, ranks: int, budg
         One list a rank, of micro-batches, each a list of sequence indices.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
-    plans: list[list[Batch]] = []
-    for rank in range(ranks):
-        batches: list[Batch] = []
-        for index in order[rank::ranks].tolist():
-            # sorted from long to short: the first of a batch is its longest
-            if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= budget:
-                batches[-1].append(index)
-            else:
-                batches.append([index])
-        plans.append(batches)
+    plans = [_equal_passes([int(index) for index in order[rank::ranks]], lengths, budget) for rank in range(ranks)]
     passes = max(1, *(len(batches) for batches in plans))
     return [batches + [[] for _ in range(passes - len(batches))] for batches in plans]
+
+
+def _equal_passes(indices: Sequence[int], lengths: Sequence[int] | np.ndarray, budget: int) -> list[Batch]:
+    """As few passes as the budget allows, cut by the smallest budget that needs no more: so they are nearly equal."""
+    passes = len(_cut(indices, lengths, budget))
+    low, high = 1, budget
+    while low < high:
+        middle = (low + high) // 2
+        if len(_cut(indices, lengths, middle)) > passes:
+            low = middle + 1
+        else:
+            high = middle
+    return _cut(indices, lengths, high)
+
+
+def _cut(indices: Sequence[int], lengths: Sequence[int] | np.ndarray, budget: int) -> list[Batch]:
+    """Sequences, from long to short, cut where the padded size (rows x longest) would pass the budget."""
+    batches: list[Batch] = []
+    for index in indices:
+        # sorted from long to short: the first of a batch is its longest
+        if batches and lengths[batches[-1][0]] * (len(batches[-1]) + 1) <= budget:
+            batches[-1].append(index)
+        else:
+            batches.append([index])
+    return batches
 
 
 def pack_rows(lengths: Sequence[int], width: int, open_rows: int = 64) -> list[list[int]]:

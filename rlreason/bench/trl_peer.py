@@ -111,10 +111,11 @@ def configuration(recipe: Recipe, folder: Path) -> GRPOConfig:
     config, prompt_tokens = rl_stage(recipe), words_task(recipe).parameters.prompt_words
     new_tokens = config.sampling.max_new_tokens
     rows = config.prompts_per_update * config.group_size
-    together = rows_a_pass(rows, prompt_tokens + new_tokens, recipe.resources.micro_batch_tokens)
+    on_gpu = recipe.resources.accelerator != "cpu" and torch.cuda.is_available()
+    together = rows_a_pass(rows, prompt_tokens + new_tokens, recipe.resources.tokens_a_pass(on_gpu=on_gpu))
     return GRPOConfig(
         output_dir=str(folder / "trl"),
-        use_cpu=recipe.resources.accelerator == "cpu" or not torch.cuda.is_available(),
+        use_cpu=not on_gpu,
         max_steps=config.updates,
         per_device_train_batch_size=together,
         gradient_accumulation_steps=rows // together,

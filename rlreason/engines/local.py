@@ -35,7 +35,7 @@ def start_local(resources: Resources, checkpoint: Path, dtype: str | None, max_t
     return LocalEngines(
         Engines(
             generator=TorchGenerator(checkpoint, dtype=dtype, max_concurrent=resources.max_concurrent, device=device),
-            learner=TorchLearner(dtype=dtype, micro_batch_tokens=resources.micro_batch_tokens, device=device),
+            learner=TorchLearner(dtype=dtype, micro_batch_tokens=resources.tokens_a_pass(on_gpu=on_gpu), device=device),
             description={"generator": "torch", "learner": "torch", "accelerator": device, "dtype": dtype},
         )
     )

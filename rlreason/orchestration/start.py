@@ -98,7 +98,7 @@ class PendingEngines:
             "accelerator": self.placement.accelerator,
             "dtype": self.dtype,
             "zero_stage": self._resources.zero_stage,
-            "micro_batch_tokens": self._resources.micro_batch_tokens,
+            "micro_batch_tokens": self._resources.tokens_a_pass(on_gpu=self.placement.accelerator == "cuda"),
         }
         return [actor.start.remote({"rank": rank, **shared}) for rank, actor in enumerate(self._learners)]
 

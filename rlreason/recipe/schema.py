@@ -167,8 +167,9 @@ class Resources(Config):
     """None: a local Ray; "auto" or "ray://host:port" or "host:port": a running cluster."""
     threads: PositiveInt | None = None
     """Threads an engine on a CPU. None: all cores (generators and learners take turns)."""
-    micro_batch_tokens: PositiveInt = 8192
-    """Tokens a rank holds activations for at a time; bounds memory, does not change the result."""
+    micro_batch_tokens: PositiveInt | None = None
+    """Tokens a rank holds activations for at a time; bounds memory, does not change the result. None: 4,096 on a CPU,
+    whose caches a larger pass overflows, 16,384 on a GPU."""
     max_tokens: PositiveInt | None = None
     """Longest prompt and completion together. None: the model's positions, at most 4,096."""
     max_concurrent: PositiveInt = 512
@@ -179,6 +180,10 @@ class Resources(Config):
     """Share of a GPU's memory a rollout engine takes; leave room for a learner on the same GPU."""
     start_timeout_s: PositiveFloat = 300.0
     """Longest wait for actors to be placed and engines to load before the run stops and says what was missing."""
+
+    def tokens_a_pass(self, *, on_gpu: bool) -> int:
+        """`micro_batch_tokens`, or its default for that kind of device."""
+        return self.micro_batch_tokens or (16_384 if on_gpu else 4_096)
 
     @model_validator(mode="after")
     def _engines_belong_together(self) -> Resources:

@@ -264,7 +264,7 @@ def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool) -> Estim
         cache_bytes_per_token=per_token,
         learner=learner_memory(
             parameters,
-            resources.micro_batch_tokens * activation_bytes_per_token(shape, value_bytes),
+            resources.tokens_a_pass(on_gpu=on_gpu) * activation_bytes_per_token(shape, value_bytes),
             value_bytes=value_bytes,
             zero_stage=resources.zero_stage,
             ranks=resources.learners,

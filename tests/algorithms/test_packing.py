@@ -36,6 +36,11 @@ def test_micro_batches_worked_by_hand():
     assert balanced_micro_batches([3, 9, 1, 8, 5], ranks=2, budget=10) == [[[1], [4, 2]], [[3], [0]]]
 
 
+def test_passes_are_of_equal_size():
+    # seven of length 4 and a budget of 24: six and one would do, four and three take the same two passes
+    assert [len(batch) for batch in balanced_micro_batches([4] * 7, ranks=1, budget=24)[0]] == [4, 3]
+
+
 def test_ranks_without_sequences_make_empty_passes():
     assert balanced_micro_batches(np.array([4]), ranks=3, budget=8) == [[[0]], [[]], [[]]]
 

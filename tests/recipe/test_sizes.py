@@ -181,6 +181,18 @@ def test_on_a_cpu_everything_shares_the_machine(load: Any) -> None:
     assert not fits(estimate, total - 1)
 
 
+def test_a_pass_is_larger_on_a_gpu_unless_the_recipe_says_how_large(load: Any) -> None:
+    resources = load().recipe.resources
+    assert (resources.tokens_a_pass(on_gpu=False), resources.tokens_a_pass(on_gpu=True)) == (4096, 16384)
+    small, large = (
+        estimate_memory(load().recipe, SHAPE, on_gpu=on_gpu).learner.activations for on_gpu in (False, True)
+    )
+    assert small == 4096 * activation_bytes_per_token(SHAPE, 4)
+    assert large == 16384 * activation_bytes_per_token(SHAPE, 2)
+    given = load("resources={micro_batch_tokens: 64}").recipe.resources
+    assert given.tokens_a_pass(on_gpu=False) == given.tokens_a_pass(on_gpu=True) == 64
+
+
 def test_the_engines_in_this_process_load_their_libraries_once(load: Any) -> None:
     recipe = load("resources={generator: torch, learner: torch}").recipe
     estimate = estimate_memory(recipe, SHAPE, on_gpu=False)

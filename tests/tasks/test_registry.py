@@ -2,9 +2,11 @@ import json
 from importlib.metadata import EntryPoint
 
 import pytest
+from pydantic import ConfigDict
 
 from rlreason.errors import TaskError
 from rlreason.tasks import Task, build_task, registry, task_spec, task_types
+from rlreason.tasks.lookup import Lookup, LookupParameters
 from tests.tasks.complementary.worlds import QUICK, complementary
 
 
@@ -24,7 +26,6 @@ def test_a_spec_that_travelled_as_json_builds_the_same_task():
             {**QUICK, "poeple": 3},
             r"parameter 'poeple' is not one of .*did you mean 'people'.*tasks.people.poeple",
         ),
-        ("complementary", {}, "tasks.people.people is missing: People known parametrically"),
         ("complementary", {**QUICK, "people": "many"}, "tasks.people.people 'many': .*valid integer"),
         (
             "complementary",
@@ -37,6 +38,22 @@ def test_a_spec_that_travelled_as_json_builds_the_same_task():
 def test_bad_words_are_refused_with_key_value_and_what_is_allowed(type_name, parameters, message):
     with pytest.raises(TaskError, match=message):
         build_task("people", type_name, parameters)
+
+
+class Demanding(Lookup):
+    """A task that cannot do without its one parameter."""
+
+    class Parameters(LookupParameters):
+        model_config = ConfigDict(use_attribute_docstrings=True)
+        alphabet: str
+        """Letters to write with."""
+
+
+def test_a_missing_parameter_is_named_with_its_meaning(monkeypatch: pytest.MonkeyPatch):
+    point = EntryPoint("demanding", f"{__name__}:Demanding", registry.ENTRY_POINTS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    with pytest.raises(TaskError, match=r"tasks.people.alphabet is missing: Letters to write with"):
+        build_task("people", "demanding", {})
 
 
 def test_every_complaint_is_told_at_once():

@@ -29,15 +29,15 @@ class ComplementaryParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    people: Annotated[int, Field(ge=4)]
+    people: Annotated[int, Field(ge=4)] = 32
     """People known parametrically: they have biographies."""
     new_people: NonNegativeInt = 0
     """People who occur in contexts only, beside the known ones."""
     world_seed: NonNegativeInt = 0
     """Decides names, facts, splits and problems; a recipe's training seeds do not."""
-    parametric_relations: Annotated[int, Field(ge=1, le=_most("parametric"))]
+    parametric_relations: Annotated[int, Field(ge=1, le=_most("parametric"))] = 5
     """Person-to-person relations told in biographies. Pairs of inverses are taken whole."""
-    contextual_relations: Annotated[int, Field(ge=1, le=_most("contextual"))]
+    contextual_relations: Annotated[int, Field(ge=1, le=_most("contextual"))] = 5
     """Person-to-person relations told in contexts. Pairs of inverses are taken whole."""
     parametric_values: Annotated[int, Field(ge=0, le=len(VALUES["parametric"]))] = 0
     """Relations to a value (city, occupation ...) told in biographies; they only end paths."""
