@@ -1,8 +1,8 @@
-"""Looking facts up in a text: what a tiny base model must be able to do before composite questions make sense.
+"""Looking facts up in a text: what a model must be able to do before composite questions make sense.
 
 Facts are made up for every text and every problem, so nothing can be memorised. The plain texts tell some facts and
 then tell them all again in other orders: each later sentence can only be finished by finding its person and its
-relation where they were told first. They are what the shipped base model was pretrained on; the problems measure it.
+relation where they were told first. The texts are for pretraining, the problems measure what came of it.
 """
 
 from __future__ import annotations
