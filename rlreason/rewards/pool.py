@@ -33,6 +33,9 @@ from rlreason.types import Problem, Score
 
 CHUNK = 64
 """Most completions that travel together."""
+HANGS = 8
+"""Completions that may pass their deadline while none of their batch has a reward yet; then the reward is taken to hang
+always, and scoring stops instead of waiting for the deadline of every other one."""
 
 
 class _Batch:
@@ -41,6 +44,7 @@ class _Batch:
     def __init__(self, size: int) -> None:
         self._scores: list[Score | None] = [None] * size
         self._missing = size
+        self._hangs = 0
         self._lock = threading.Lock()
         self._finished: Future[list[Score]] = Future()
 
@@ -51,6 +55,20 @@ class _Batch:
             self._missing -= len(scores)
             if not self._missing and not self._finished.done():
                 self._finished.set_result([score for score in self._scores if score is not None])
+
+    def count_hang(self, cause: str) -> None:
+        """One more completion passed its deadline: after `HANGS`, and nothing scored, the batch fails."""
+        with self._lock:
+            self._hangs += 1
+            hopeless = self._hangs >= HANGS and not any(score and score.reward is not None for score in self._scores)
+        if hopeless:
+            self.fail(
+                ScoringFailed(
+                    f"{self._hangs} completions passed their deadline and none could be scored; the last time: "
+                    f"{cause}. No step was made; mend the reward or raise its deadline_s, and run again (the run "
+                    "resumes)"
+                )
+            )
 
     def fail(self, error: BaseException) -> None:
         with self._lock:
@@ -142,7 +160,7 @@ class ScoringPool:
         Raises:
             RewardError: a task or a reward cannot be loaded.
             TaskError: a problem is of a task that the pool was not given.
-            ScoringFailed: the pool is closed, or its workers cannot be started.
+            ScoringFailed: the pool is closed, its workers cannot be started, or the reward seems to hang always.
         """
         for problem, _ in requests:
             if problem.task not in self._setup.tasks:
@@ -253,6 +271,7 @@ class ScoringPool:
         match fault.kind:
             case "timeout":
                 failed = Unscored(FailureKind.PLUGIN_TIMEOUT, overdue(part))
+                guilty.batch.count_hang(str(failed))
             case "memory":
                 gib = self._setup.memory_bytes / 2**30
                 failed = Unscored(FailureKind.PLUGIN_OUT_OF_MEMORY, f"{part.spec} met the cap of {gib:g} GiB")

@@ -113,6 +113,15 @@ def test_more_hangs_than_workers_leave_the_pool_whole(make_pool):
     assert kinds(pool.score(right(200))) == ["1.0"] * 200
 
 
+def test_a_reward_that_always_hangs_stops_the_scoring(make_pool):
+    pool = make_pool(ACT, deadline_s=0.3)
+    with pytest.raises(ScoringFailed, match=r"8 completions passed their deadline.*act took over 0.3 s.*deadline_s"):
+        pool.score(asked(*["c loop"] * 40))
+    assert kinds(pool.score(right(5))) == ["1.0"] * 5
+    # where others of the batch have their rewards, hangs cost their own alone
+    assert kinds(pool.score([*right(4), *asked(*["c loop"] * 9)])) == ["1.0"] * 4 + ["PluginTimeout"] * 9
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "words"),
     [
