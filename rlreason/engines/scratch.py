@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rlreason.recipe.schema import Architecture
+from rlreason.recipe.sizes import shape_of
 
 END_TOKEN = "<|end|>"
 PAD_TOKEN = "<|pad|>"
@@ -55,19 +56,20 @@ def make_model(folder: Path, architecture: Architecture, words: Iterable[str], s
 
     folder.mkdir(parents=True, exist_ok=True)
     vocabulary_size = make_tokenizer(folder, words)
+    shape = shape_of(architecture, vocabulary_size)
     config = LlamaConfig(
-        vocab_size=-(-vocabulary_size // 64) * 64,
-        hidden_size=architecture.width,
-        intermediate_size=architecture.feed_forward_width,
-        num_hidden_layers=architecture.layers,
-        num_attention_heads=architecture.heads,
-        num_key_value_heads=architecture.heads,
-        head_dim=architecture.width // architecture.heads,
-        max_position_embeddings=architecture.max_positions,
-        tie_word_embeddings=architecture.tie_embeddings,
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        intermediate_size=shape.feed_forward,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        head_dim=shape.head_width,
+        max_position_embeddings=shape.positions,
+        tie_word_embeddings=shape.tied,
         # The usual 0.02 is made for widths of thousands: at width 128 attention starts out blind to its input, and the
         # loss stays on the plateau of guessing ten times as long.
-        initializer_range=architecture.width**-0.5,
+        initializer_range=shape.width**-0.5,
         bos_token_id=None,
         eos_token_id=1,
         pad_token_id=0,

@@ -190,9 +190,8 @@ def resolve_plugin_path(spec: str, folders: Sequence[Path]) -> Path | None:
         if place.is_file():
             return place.resolve()
     there = [str(path.parent / other.name) for place in places for other in sorted(place.parent.glob("*.py"))]
-    raise RewardError(
-        f"{one_of('reward file', file, dict.fromkeys(there), spec)}; looked for {', '.join(map(str, places))}"
-    )
+    looked = ", ".join(str(place.parent) for place in places)
+    raise RewardError(f"{one_of('reward file', file, dict.fromkeys(there), spec)}; looked in {looked}")
 
 
 def _places(path: Path, folders: Iterable[Path]) -> list[Path]:

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import rlreason
 from rlreason.errors import RewardError, one_of
+from rlreason.recipe.validation import resolve_plugin_path
 from rlreason.rewards.contract import check_signature, is_batch
 from rlreason.rewards.failures import user_traceback
 
@@ -78,7 +78,7 @@ def _find(spec: str, folders: Sequence[Path]) -> Any:
     place, separator, name = spec.rpartition(":")
     if not separator:
         return _from_entry_point(spec)
-    module = _import_file(spec, place, folders) if place.endswith(".py") else _import_module(spec, place)
+    module = _import_file(spec, folders) if place.endswith(".py") else _import_module(spec, place)
     if not hasattr(module, name):
         there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         raise RewardError(one_of(f"reward of {place}", name, there))
@@ -109,8 +109,9 @@ def _import_module(spec: str, place: str) -> ModuleType:
     return module
 
 
-def _import_file(spec: str, place: str, folders: Sequence[Path]) -> ModuleType:
-    path = _look_up(spec, Path(place), folders)
+def _import_file(spec: str, folders: Sequence[Path]) -> ModuleType:
+    path = resolve_plugin_path(spec, folders)
+    assert path is not None, "the caller saw that it is a .py file"
     name = f"rlreason_plugin_{path.stem}_{abs(hash(path)):x}"
     module_spec = importlib.util.spec_from_file_location(name, path)
     assert module_spec is not None and module_spec.loader is not None, "a .py file always has a loader"
@@ -118,24 +119,6 @@ def _import_file(spec: str, place: str, folders: Sequence[Path]) -> ModuleType:
     sys.modules[name] = module  # dataclasses and pickle look a class's module up by name
     _importing(spec, functools.partial(module_spec.loader.exec_module, module))
     return module
-
-
-def _look_up(spec: str, path: Path, folders: Sequence[Path]) -> Path:
-    roots = [Path()] if path.is_absolute() else list(dict.fromkeys([*folders, Path.cwd(), *shipped_roots()]))
-    for root in roots:
-        if (root / path).is_file():
-            return (root / path).resolve()
-    beside = [str(path.parent / file.name) for root in roots for file in sorted((root / path.parent).glob("*.py"))]
-    raise RewardError(
-        one_of("reward file", str(path), dict.fromkeys(beside), spec)
-        + f"; looked in {', '.join(str(root.resolve()) for root in roots)}"
-    )
-
-
-def shipped_roots() -> tuple[Path, ...]:
-    """Folders in which "rewards/NAME.py" finds what ships: in an installed package, and in a checkout."""
-    package = Path(rlreason.__file__).parent
-    return tuple(root for root in (package / "_shipped", package.parent) if (root / "rewards").is_dir())
 
 
 def _make(spec: str, plugin: type, kwargs: Mapping[str, Any]) -> Callable[..., Any]:

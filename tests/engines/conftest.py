@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from rlreason.engines.scratch import make_model
 from rlreason.recipe.schema import Architecture
+from tests.torch_threads import one_thread  # noqa: F401
 
 WORDS = ("red", "green", "blue", "boss", "of", "who", "is", "the", "?", ".", "Ada", "Bo", "So", "answer")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny models gain nothing from threads, and threads that spin on a busy machine cost much."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

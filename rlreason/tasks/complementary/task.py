@@ -63,6 +63,7 @@ class Complementary(Task):
     def __init__(self, name: str, parameters: ComplementaryParameters) -> None:
         super().__init__(name, parameters)
         self._p = parameters
+        self._plainest = TRIPLE_FORM if parameters.wording == "triples" else 0
         self._salt = str(parameters.world_seed)
         self.relations = Relations(
             {"parametric": parameters.parametric_relations, "contextual": parameters.contextual_relations},
@@ -73,12 +74,7 @@ class Complementary(Task):
         for cell in self._cells.values():
             self._require_paths(cell)
         names = parameters.people + parameters.new_people
-        self._names = draw_names(
-            names,
-            1 if parameters.wording == "triples" else parameters.name_words,
-            parameters.world_seed,
-            f"tasks.{name}",
-        )
+        self._names = draw_names(names, parameters.name_words, parameters.world_seed, f"tasks.{name}")
         self._splits: dict[str, Split] = {}
         self._chances: dict[tuple[str, str], float] = {}
 
@@ -141,7 +137,7 @@ class Complementary(Task):
             level=level,
             prompt=told + asked,
             answer=nodes[-1],
-            target=derivation(chain.facts, nodes[-1], TRIPLE_FORM if self._p.wording == "triples" else 0),
+            target=derivation(chain.facts, nodes[-1], self._plainest),
             detail={
                 "family": where.family,
                 "hops": where.difficulty,
@@ -196,10 +192,8 @@ class Complementary(Task):
         return len({tail for _, name, tail in problem.detail["facts"] if self.relations.twins[name] is not None})
 
     def _sentence(self, fact: tuple[str, str, str], rng: random.Random) -> str:
-        if self._p.wording == "triples":
-            return sentence(*fact, form=TRIPLE_FORM)
         forms = self._p.sentence_templates
-        return sentence(*fact, form=rng.randrange(forms) if forms > 1 else 0)
+        return sentence(*fact, form=rng.randrange(forms) if forms > 1 else self._plainest)
 
     def _draw_chain(self, level: str, cell: Cell, rng: random.Random) -> Chain:
         split, kind, maker = self._split(cell), _KINDS[level], self._chain_maker
