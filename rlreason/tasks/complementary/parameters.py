@@ -67,7 +67,7 @@ class ComplementaryParameters(BaseModel):
     """Forms of a question in use, the plainest first."""
     wording: Literal["sentences", "triples"] = "sentences"
     """How facts are told. sentences: "The mentor of Hassan is Marvin."; triples: "Hassan mentor Marvin.", which a tiny
-    model made from scratch learns to look up within a few hundred updates, and sentences within thousands."""
+    model made from scratch learns to look up with far less training (recipe tiny-base)."""
     sentence_templates: Annotated[int, Field(ge=1, le=len(SENTENCES))] = 1
     """Forms of a fact in use in biographies and contexts, the plainest first. Derivations always use the plainest."""
     name_words: Literal[1, 2] | None = None
