@@ -15,7 +15,8 @@ In a recipe, with the share that steps have in the reward:
 - `derivation`: the task's own check of that text: `answer`, `answer_correct`, `derivation_correct`, and `steps`, each
   with a verdict ("right", "wrong", "unsupported", "repeated") and its span in the text.
 
-Return a finite number, True or False, or a mapping with `reward` and named `parts`, which are recorded one by one. Let
+Return a finite number, True or False, or a mapping with `reward`, named `parts`, which are recorded one by one, and
+`steps`, a number for each of `derivation.steps`, which an `rl` stage can use as `credit: {steps: score}`. Let
 errors be raised: the completion then counts as unscored and the cause is shown, where a 0.0 would teach the policy
 that it was wrong. Whatever you pay for is what you get: a policy that finds steps cheaper than answers writes steps,
 so keep the answer's share the larger and do not pay for padding (here, "repeated" steps lower the share).
@@ -36,9 +37,10 @@ def score(
 ) -> Mapping[str, Any]:
     """(1 - steps_share) for the right answer, and steps_share times the share of right steps."""
     answer = float(derivation.answer_correct)
-    right = sum(step.verdict == "right" for step in derivation.steps)
-    steps = right / len(derivation.steps) if derivation.steps else 0.0
+    right = [float(step.verdict == "right") for step in derivation.steps]
+    steps = sum(right) / len(right) if right else 0.0
     return {
         "reward": (1 - steps_share) * answer + steps_share * steps,
         "parts": {"answer": answer, "steps": steps},
+        "steps": right,
     }

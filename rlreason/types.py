@@ -51,7 +51,7 @@ class Step:
         verdict: "unsupported" is a true statement that cites no premise given or known; "repeated" was already said.
         kind: for a step that is not right, what went wrong, in the task's words ("context_hop", "order", "format" ...);
             empty for a right step.
-        score: in [0, 1], what a process reward pays this step.
+        score: in [0, 1], what the task's own check, a symbolic process reward, pays this step.
     """
 
     start: int
@@ -59,6 +59,21 @@ class Step:
     verdict: StepVerdict
     kind: str = ""
     score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StepScore:
+    """What a process reward says of one step, whoever gives it: a check, a plug-in, a learned or an implicit scorer.
+
+    Attributes:
+        start, end: character span of the step in the completion text, end exclusive.
+        score: finite; larger is better. In [0, 1] for checks and learned scorers (probability that the step is right),
+            any number for plug-ins and implicit ones (a log-ratio).
+    """
+
+    start: int
+    end: int
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +129,8 @@ class Score:
         reward: finite float; None where the rollout could not be scored (then `failure` says why).
         correct: the answer is right; None where the reward does not judge that.
         parts: the named parts the reward was made from, before weights.
-        steps: per-step verdicts where the reward gives them, else empty.
+        steps: the task's verdict on each step it found in the text.
+        step_scores: who scored the steps (a part of the rubric, a scorer of the recipe) -> its scores, in text order.
         failure: "" or the typed cause, for example "PluginTimeout: rewards/mine.py:score took over 5 s".
         derivation_correct, first_error, first_error_kind: as in `DerivationCheck`, where the task checks derivations.
         answer: the answer that was read from the text, where one was.
@@ -124,6 +140,7 @@ class Score:
     correct: bool | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
     steps: tuple[Step, ...] = ()
+    step_scores: Mapping[str, tuple[StepScore, ...]] = field(default_factory=dict)
     failure: str = ""
     derivation_correct: bool | None = None
     first_error: int | None = None

@@ -66,6 +66,12 @@ class _Card:
     scores: dict[str, Score] = field(default_factory=dict)
     failure: str = ""
 
+    @property
+    def checked(self) -> DerivationCheck:
+        """The task's check, of a card that has not failed."""
+        assert self.check is not None, "a check that raised is a failure"
+        return self.check
+
 
 class Grader:
     """The tasks and the loaded rewards of one rubric."""
@@ -132,7 +138,7 @@ class Grader:
             mark(item, phase)
             try:
                 returned = _raising(part, partial(plugin.call, request.problem, request.completion, card.check))
-                card.scores[part.name] = to_score(part.spec, returned)
+                card.scores[part.name] = to_score(part.spec, returned, request.completion, card.checked)
             except Unscored as failure:
                 card.failure = str(failure)
         return card
@@ -141,7 +147,7 @@ class Grader:
         """A batch reward called once with all, or an async one awaited for all at once."""
         if not cards:
             return []
-        arguments = [(card.request.problem, card.request.completion, card.check) for card in cards]
+        arguments = [(card.request.problem, card.request.completion, card.checked) for card in cards]
         try:
             if not plugin.batch:
                 outcomes: list[Score | Unscored]
@@ -154,7 +160,7 @@ class Grader:
         if len(returned) != len(cards):
             cause = f"{part.spec} returned {len(returned)} verdicts for {len(cards)} completions"
             return [Unscored(FailureKind.INVALID_SCORE, cause)] * len(cards)
-        return [_caught(part, value) for value in returned]
+        return [_caught(part, value, given) for value, given in zip(returned, arguments, strict=True)]
 
     def _called(self, plugin: LoadedReward, arguments: Sequence[Any]) -> Any:
         result = plugin.call(*arguments)
@@ -176,7 +182,7 @@ class Grader:
                 if deadline.expired():
                     return Unscored(FailureKind.PLUGIN_TIMEOUT, overdue(part))
                 return _raised(part, error)
-            return _caught(part, returned)
+            return _caught(part, returned, given)
 
         return list(await asyncio.gather(*(one(given) for given in arguments)))
 
@@ -214,8 +220,9 @@ def _raised(part: Part, error: BaseException) -> Unscored:
     return Unscored(FailureKind.PLUGIN_RAISED, f"{part.spec} raised {describe(error)}")
 
 
-def _caught(part: Part, returned: object) -> Score | Unscored:
+def _caught(part: Part, returned: object, given: tuple[Problem, str, DerivationCheck]) -> Score | Unscored:
+    _, completion, check = given
     try:
-        return to_score(part.spec, returned)
+        return to_score(part.spec, returned, completion, check)
     except Unscored as failure:
         return failure

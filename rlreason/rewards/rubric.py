@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from rlreason.errors import RewardError
 from rlreason.recipe.schema import Rubric
+from rlreason.rewards.contract import OWN_STEPS
 from rlreason.rewards.failures import FailureKind, Unscored
-from rlreason.types import DerivationCheck, Score
+from rlreason.types import DerivationCheck, Score, StepScore
 
 Combine = Literal["sum", "product", "first_failure"]
 
@@ -67,7 +68,8 @@ def combine(how: Combine, parts: tuple[Part, ...], scores: Mapping[str, Score], 
         check: the task's own verdict on the completion.
     Returns:
         `parts` holds each part's reward before weights under its name, a part's own named parts under "NAME/INNER",
-        and its opinion of the answer, where it has one, under "NAME/correct".
+        and its opinion of the answer, where it has one, under "NAME/correct". `step_scores` holds the scores of the
+        parts that score steps.
     Raises:
         Unscored: InvalidScore where finite parts combine to more than a float holds.
     """
@@ -81,7 +83,7 @@ def combine(how: Combine, parts: tuple[Part, ...], scores: Mapping[str, Score], 
             total = next((value for value in rewards if value < 1), 1.0)
     if not math.isfinite(total):
         raise Unscored(FailureKind.INVALID_SCORE, f"the {how} of {dict(zip(scores, rewards, strict=True))} is {total}")
-    return judged(check, reward=total, parts=recorded(scores))
+    return judged(check, reward=total, parts=recorded(scores), step_scores=step_scores(scores))
 
 
 def recorded(scores: Mapping[str, Score]) -> dict[str, float]:
@@ -95,8 +97,18 @@ def recorded(scores: Mapping[str, Score]) -> dict[str, float]:
     return flat
 
 
+def step_scores(scores: Mapping[str, Score]) -> dict[str, tuple[StepScore, ...]]:
+    """A part's name -> its step scores, of the parts that gave any."""
+    return {name: score.step_scores[OWN_STEPS] for name, score in scores.items() if score.step_scores}
+
+
 def judged(
-    check: DerivationCheck, *, reward: float | None, parts: Mapping[str, float] | None = None, failure: str = ""
+    check: DerivationCheck,
+    *,
+    reward: float | None,
+    parts: Mapping[str, float] | None = None,
+    step_scores: Mapping[str, tuple[StepScore, ...]] | None = None,
+    failure: str = "",
 ) -> Score:
     """A Score whose verdicts on answer, derivation and steps are the task's check."""
     return Score(
@@ -104,6 +116,7 @@ def judged(
         correct=check.answer_correct,
         parts=parts or {},
         steps=check.steps,
+        step_scores=step_scores or {},
         failure=failure,
         derivation_correct=check.derivation_correct,
         first_error=check.first_error,

@@ -13,7 +13,45 @@ from hypothesis import strategies as st
 from rlreason.errors import RewardError
 from rlreason.rewards.contract import check_signature, is_batch, reward, to_score
 from rlreason.rewards.failures import FailureKind, Unscored, kind_of
-from rlreason.types import Score, Step
+from rlreason.types import DerivationCheck, Score, Step, StepScore
+
+TEXT = "one. two. three."
+CHECK = DerivationCheck(None, False, False, (Step(0, 4, "right", score=1.0), Step(5, 9, "wrong", "slip")), 1, "slip")
+ONE, TWO = StepScore(0, 4, 0.5), StepScore(5, 9, -2.0)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [0.5, -2],
+        np.array([0.5, -2.0]),
+        [{"start": 0, "end": 4, "score": 0.5}, {"start": 5, "end": 9, "score": -2}],
+        (ONE, TWO),
+    ],
+)
+def test_step_scores_are_numbers_for_the_checks_steps_or_spans(steps):
+    expected = Score(1.0, step_scores={"steps": (ONE, TWO)})
+    assert to_score("x.py:f", {"reward": 1, "steps": steps}, TEXT, CHECK) == expected
+    assert to_score("x.py:f", {"reward": 1, "steps": ()}, TEXT, CHECK) == Score(1.0)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([1.0], "1 step scores for a derivation of 2 steps"),
+        ([1.0, math.nan], "the score of step 1 as nan"),
+        ([1.0, "1"], "the score of step 1 of type str"),
+        ("11", "steps of type str"),
+        ([{"start": 0, "end": 4}], "its keys are start, end, score"),
+        ([StepScore(0, 17, 1.0)], "0 to 17 in a text of 16 characters"),
+        ([StepScore(2, 2, 1.0)], "2 to 2"),
+        ([TWO, ONE], "step 1 with the span 0 to 4"),
+        ([{"start": 0.0, "end": 4, "score": 1}], "not two whole numbers"),
+    ],
+)
+def test_step_scores_that_fit_no_step_are_an_invalid_score(steps, words):
+    with pytest.raises(Unscored, match=r"InvalidScore: .*" + words):
+        to_score("x.py:f", {"reward": 1.0, "steps": steps}, TEXT, CHECK)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +66,7 @@ from rlreason.types import Score, Step
     ],
 )
 def test_numbers_mappings_and_scores_become_scores(returned, expected):
-    score = to_score("x.py:f", returned)
+    score = to_score("x.py:f", returned, TEXT, CHECK)
     assert score == expected and type(score.reward) is float
 
 
@@ -54,7 +92,7 @@ def test_numbers_mappings_and_scores_become_scores(returned, expected):
 )
 def test_anything_else_is_an_invalid_score(returned):
     with pytest.raises(Unscored, match=r"InvalidScore: x\.py:f returned") as raised:
-        to_score("x.py:f", returned)
+        to_score("x.py:f", returned, TEXT, CHECK)
     assert raised.value.kind is FailureKind.INVALID_SCORE
 
 
@@ -64,7 +102,7 @@ def test_anything_else_is_an_invalid_score(returned):
 )
 def test_whatever_is_returned_is_a_finite_score_or_a_typed_failure(returned):
     try:
-        assert math.isfinite(to_score("x.py:f", returned).reward)
+        assert math.isfinite(to_score("x.py:f", returned, TEXT, CHECK).reward)
     except Unscored as failure:
         assert kind_of(str(failure)) is FailureKind.INVALID_SCORE
 
