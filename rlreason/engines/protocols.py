@@ -1,7 +1,7 @@
 """What a generator and a learner are to the rest of the house, and the flat batches that travel between them.
 
 Implementations: `vllm_generator` and `deepspeed_learner` (inside Ray actors, see `rlreason.orchestration`),
-`torch_generator` and `torch_learner` (in this process). Batches are flat numpy arrays, so that Ray's object store
+`torch_generator` and `torch_learner` (in this process), `torch_scorer` (in both). Batches are flat numpy arrays, so that Ray's object store
 shares them without a copy and no engine's types leak out.
 """
 
@@ -10,11 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from rlreason.recipe.stages import ClippedLoss, Optimizer
+
+
+Objective = Literal["next_token", "step_labels"]
+"""What a supervised stage trains: see `SupervisedJob`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,8 @@ class SupervisedRows:
 
     Attributes:
         tokens: [R, L] int32; padding at the end of a row is token 0.
-        labels: [R, L] int32, the token itself where it is trained, -100 elsewhere (also the first of each sequence).
+        labels: [R, L] int32, the token itself where it is trained, -100 elsewhere (also the first of each sequence);
+            for the objective "step_labels" the class of the step that ends there, 0 wrong or 1 right, else -100.
         positions: [R, L] int32, restarting at 0 with every sequence: a token attends to its own sequence only.
     """
 
@@ -117,7 +122,9 @@ class SupervisedJob:
         updates: optimizer updates; rows are taken in order, `batch_rows` an update.
         optimizer: AdamW and schedule.
         checkpoint_every: updates between resumable states.
-        seed: of dropout and the like.
+        seed: of dropout, of a new head and the like.
+        objective: "next_token", or "step_labels": two classes read off the label tokens by a new head on the checkpoint
+            (a Hugging Face token classifier).
     """
 
     checkpoint: Path
@@ -128,6 +135,42 @@ class SupervisedJob:
     optimizer: Optimizer
     checkpoint_every: int
     seed: int
+    objective: Objective = "next_token"
+
+
+@dataclass(frozen=True, slots=True)
+class StepBatch:
+    """The steps of S sequences (prompt then completion), flat.
+
+    Attributes:
+        tokens: [sum(prompt_lengths + lengths)] int32.
+        prompt_lengths, lengths: [S] int32.
+        counts: [S] int32, steps of each sequence.
+        starts, ends: [sum(counts)] int32, tokens of each step, counted from the completion's first, end exclusive.
+    """
+
+    tokens: np.ndarray
+    prompt_lengths: np.ndarray
+    lengths: np.ndarray
+    counts: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerModel:
+    """What a step scorer is to serve.
+
+    Attributes:
+        kind: "learned": a token classifier; a step scores its probability of class 1 at the step's last token.
+            "implicit": beta times the sum over a step's tokens of log policy - log reference.
+        checkpoints: Hugging Face directories: the classifier, or policy and reference.
+        beta: of the implicit kind.
+    """
+
+    kind: Literal["learned", "implicit"]
+    checkpoints: tuple[Path, ...]
+    beta: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +244,34 @@ class Learner(Protocol):
         """Free what it holds; safe to call twice."""
 
 
+class StepScorer(Protocol):
+    """Scores the steps of derivations with a model."""
+
+    def load(self, model: ScorerModel) -> None:
+        """Serve that model from now on; free what was served before."""
+
+    def score(self, batch: StepBatch) -> np.ndarray:
+        """[sum(counts)] float32, the score of each step."""
+
+    def close(self) -> None:
+        """Free what it holds; safe to call twice."""
+
+
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """The started engines of a run: one generator and one learner, each possibly many processes, warm until closed."""
+    """The started engines of a run, each possibly many processes, warm until closed.
+
+    `scorer` is there where the recipe has `scorers`.
+    """
 
     generator: Generator
     learner: Learner
     description: Mapping[str, Any]
+    scorer: StepScorer | None = None
 
     def close(self) -> None:
-        """Stop both."""
+        """Stop all of them."""
         self.generator.close()
         self.learner.close()
+        if self.scorer is not None:
+            self.scorer.close()

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
 from rlreason.algorithms.logprobs import token_logprobs
 from rlreason.algorithms.packing import balanced_micro_batches
 from rlreason.engines.checkpoints import copy_tokenizer, newest_state, promote
+from rlreason.engines.models import load_for
 from rlreason.engines.policy import PolicyModule, UpdateTally, check_mismatch, micro_batch_losses, scheduled_rate
-from rlreason.engines.protocols import PolicyBatch, PolicySettings, Report, SupervisedJob, SupervisedRows
+from rlreason.engines.protocols import Objective, PolicyBatch, PolicySettings, Report, SupervisedJob, SupervisedRows
 from rlreason.engines.weights import PackedWeights, pack_weights
 from rlreason.errors import CheckpointError
 from rlreason.recipe.stages import Optimizer
@@ -40,12 +42,10 @@ class TorchLearner:
         self._device = torch.device(device)
         self._module: PolicyModule | None = None
 
-    def _load(self, checkpoint: Path, seed: int) -> PolicyModule:
-        from transformers import AutoModelForCausalLM
-
+    def _load(self, checkpoint: Path, seed: int, objective: Objective = "next_token") -> PolicyModule:
         torch.manual_seed(seed)
         self._checkpoint = checkpoint
-        model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=self._dtype).to(self._device)
+        model = load_for(objective, checkpoint, self._dtype).to(self._device)
         model.train()
         return PolicyModule(model)
 
@@ -62,14 +62,14 @@ class TorchLearner:
 
     def supervised(self, job: SupervisedJob, rows: SupervisedRows, report: Report) -> Mapping[str, float]:
         """See `protocols.Learner.supervised`."""
-        module = self._load(job.checkpoint, job.seed)
+        module = self._load(job.checkpoint, job.seed, job.objective)
         optimizer = make_adamw(module.parameters(), job.optimizer)
         done = 0
         if resume := newest_state(job.state):
             done = self._restore(resume, module, optimizer)
         for update in range(done + 1, job.updates + 1):
             at = (update - 1) * job.batch_rows
-            loss, trained = self._supervised_gradients(module, rows, range(at, at + job.batch_rows))
+            loss, trained = self._supervised_gradients(module, rows, range(at, at + job.batch_rows), job.objective)
             rate = scheduled_rate(job.optimizer, update, job.updates)
             norm = self._step(module, optimizer, job.optimizer, rate)
             report(update, {"loss": loss, "learning_rate": rate, "grad_norm": norm, "trained_tokens": trained})
@@ -80,7 +80,9 @@ class TorchLearner:
         self._module = None
         return {"updates_run": float(job.updates - done)}
 
-    def _supervised_gradients(self, module: PolicyModule, rows: SupervisedRows, batch: range) -> tuple[float, float]:
+    def _supervised_gradients(
+        self, module: PolicyModule, rows: SupervisedRows, batch: range, objective: Objective
+    ) -> tuple[float, float]:
         """Accumulate the gradients of one update; returns (mean loss a trained token, trained tokens)."""
         labels = rows.labels[batch.start : batch.stop]
         trained = float((labels != -100).sum())
@@ -92,13 +94,18 @@ class TorchLearner:
             where, column = np.nonzero(rows.labels[piece] != -100)
             tokens = torch.from_numpy(rows.tokens[piece].astype(np.int64)).to(self._device)
             positions = torch.from_numpy(rows.positions[piece].astype(np.int64)).to(self._device)
-            hidden = module.model.get_decoder()(
-                input_ids=tokens, position_ids=positions, use_cache=False
-            ).last_hidden_state
-            logprobs, _ = token_logprobs(
-                hidden[where, column - 1], tokens[where, column], module.model.get_output_embeddings()
-            )
-            loss = -logprobs.sum() / trained
+            if objective == "step_labels":
+                logits = module.model(input_ids=tokens, position_ids=positions, use_cache=False).logits
+                classes = torch.from_numpy(rows.labels[piece][where, column].astype(np.int64)).to(self._device)
+                loss = cross_entropy(logits[where, column].float(), classes, reduction="sum") / trained
+            else:
+                hidden = module.model.get_decoder()(
+                    input_ids=tokens, position_ids=positions, use_cache=False
+                ).last_hidden_state
+                logprobs, _ = token_logprobs(
+                    hidden[where, column - 1], tokens[where, column], module.model.get_output_embeddings()
+                )
+                loss = -logprobs.sum() / trained
             loss.backward()
             total += float(loss.detach())
         return total, trained

@@ -1,5 +1,7 @@
 """Pretraining and supervised stages through TRL's SFTTrainer, under a real DeepSpeed engine, also on a CPU.
 
+Step scorers, which are classifiers, go through the trainer that it is built on (transformers'), in the same way.
+
 Data arrives packed (`SupervisedRows`): what a row holds, which tokens are trained and in which order rows come are
 decided before, so the trainer neither tokenises, packs nor shuffles.
 """
@@ -17,6 +19,7 @@ import torch
 
 from rlreason.algorithms.schedules import learning_rate_at
 from rlreason.engines.checkpoints import copy_tokenizer
+from rlreason.engines.models import load_for
 from rlreason.engines.protocols import Report, SupervisedJob, SupervisedRows
 
 TRAINER_STATE = "trainer_state.json"
@@ -137,10 +140,18 @@ def _arguments(job: SupervisedJob, rows: int, accumulation: int, zero_stage: int
     )
 
 
+def _step_label_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int) -> torch.Tensor:
+    """Cross entropy of the labelled steps, summed over this pass and divided by the labels of the whole update."""
+    logits = outputs.logits.float().flatten(0, 1)
+    summed = torch.nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=-100, reduction="sum")
+    return summed / num_items_in_batch
+
+
 def _make_trainer(job: SupervisedJob, rows: SupervisedRows, arguments: Any, report: Report | None) -> Any:
-    """An SFTTrainer that follows the house's schedule and hands its log lines on."""
+    """A trainer that follows the house's schedule and hands its log lines on."""
+    import transformers
     from torch.optim.lr_scheduler import LambdaLR
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
     from transformers.trainer_callback import PrinterCallback, TrainerCallback
     from trl import SFTTrainer
 
@@ -149,12 +160,18 @@ def _make_trainer(job: SupervisedJob, rows: SupervisedRows, arguments: Any, repo
     def share_of_peak(steps_done: int) -> float:
         return learning_rate_at(steps_done + 1, job.updates, 1.0, optimizer.warmup_updates, optimizer.schedule)
 
-    class Trainer(SFTTrainer):
+    class HouseSchedule:
         """transformers' own schedules begin their warm-up with a step of rate zero."""
 
         def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, share_of_peak)
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, share_of_peak)  # type: ignore[attr-defined]
             return self.lr_scheduler
+
+    class SequenceTrainer(HouseSchedule, SFTTrainer):
+        """Trains next tokens."""
+
+    class StepLabelTrainer(HouseSchedule, transformers.Trainer):
+        """Trains a classifier of steps."""
 
     class Reporter(TrainerCallback):
         """Hands the trainer's log lines on."""
@@ -163,15 +180,19 @@ def _make_trainer(job: SupervisedJob, rows: SupervisedRows, arguments: Any, repo
             if report is not None and logs and "loss" in logs:
                 report(state.global_step, figures(logs))
 
-    dtype = torch.bfloat16 if arguments.bf16 else torch.float32
-    trainer = Trainer(
-        model=AutoModelForCausalLM.from_pretrained(job.checkpoint, dtype=dtype),
-        args=arguments,
-        train_dataset=_dataset(rows),
-        data_collator=_collate,
-        processing_class=AutoTokenizer.from_pretrained(job.checkpoint),
-        callbacks=[Reporter()],
-    )
+    torch.manual_seed(job.seed)  # of a new head, the same on every rank
+    common = {
+        "model": load_for(job.objective, job.checkpoint, torch.bfloat16 if arguments.bf16 else torch.float32),
+        "args": arguments,
+        "train_dataset": _dataset(rows),
+        "data_collator": _collate,
+        "processing_class": AutoTokenizer.from_pretrained(job.checkpoint),
+        "callbacks": [Reporter()],
+    }
+    if job.objective == "step_labels":
+        trainer = StepLabelTrainer(**common, compute_loss_func=_step_label_loss)
+    else:
+        trainer = SequenceTrainer(**common)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -1,4 +1,4 @@
-"""The two classes that run inside Ray actors: an engine each, with its output going to a log file of the run.
+"""The classes that run inside Ray actors: an engine each, with its output going to a log file of the run.
 
 They add nothing to the engines but what a process of its own needs: threads, a log, progress that can be asked for
 while a long job runs.
@@ -22,6 +22,8 @@ from rlreason.engines.protocols import (
     PolicySettings,
     SampleBatch,
     SamplingSettings,
+    ScorerModel,
+    StepBatch,
     SupervisedJob,
     SupervisedRows,
 )
@@ -72,6 +74,30 @@ class GeneratorActor:
     def load_weights(self, weights: PackedWeights, policy_version: int) -> None:
         """See `protocols.Generator.load_weights`; `weights` are views of the object store's shared memory."""
         self._generator.load_weights(weights, policy_version)
+
+
+class ScorerActor:
+    """A step scorer: process reward models in plain torch."""
+
+    def __init__(self, log: Path, threads: int | None, options: Mapping[str, Any]) -> None:
+        redirect_output(log)
+        if threads is not None:
+            use_threads(threads)
+        from rlreason.engines.torch_scorer import TorchStepScorer
+
+        self._scorer = TorchStepScorer(**options)
+
+    def ready(self) -> int:
+        """The process id, once torch is loaded."""
+        return os.getpid()
+
+    def load(self, model: ScorerModel) -> None:
+        """See `protocols.StepScorer.load`."""
+        self._scorer.load(model)
+
+    def score(self, batch: StepBatch) -> np.ndarray:
+        """See `protocols.StepScorer.score`."""
+        return self._scorer.score(batch)
 
 
 class LearnerActor:

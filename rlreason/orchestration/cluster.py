@@ -20,19 +20,25 @@ KNOCK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class Bundles:
+    """What engines run on, and the Ray resources of one actor of each kind."""
+
+    accelerator: Accelerator
+    generator: Mapping[str, float]
+    learner: Mapping[str, float]
+    scorer: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a run's actors go: bundle i of `group` is generator i, then the learners follow.
+    """Where a run's actors go: bundle i of `group` is generator i, then the learners follow, then the step scorer.
 
     Attributes:
-        accelerator: what the engines run on.
-        generator_bundle, learner_bundle: Ray resources of one actor of each kind.
         local: Ray was started here, for this run.
     """
 
     group: PlacementGroup
-    accelerator: Accelerator
-    generator_bundle: Mapping[str, float]
-    learner_bundle: Mapping[str, float]
+    bundles: Bundles
     local: bool
 
     def release(self) -> None:
@@ -72,13 +78,11 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
-def bundles(
-    resources: Resources, available: Mapping[str, float]
-) -> tuple[Accelerator, dict[str, float], dict[str, float]]:
-    """(accelerator, generator bundle, learner bundle) for what a cluster has. Pure.
+def share_out(resources: Resources, available: Mapping[str, float], scorers: int = 0) -> Bundles:
+    """What each actor gets of what a cluster has. Pure.
 
     On a CPU the engines take turns, so all of them together ask for no more than the cores there are. On GPUs every
-    engine has its own where there are enough; where there are enough for each kind alone, the two kinds share.
+    engine has its own where there are enough; where there are enough for each kind alone, the kinds share.
 
     Raises:
         MachineError: fewer devices than asked for.
@@ -87,7 +91,7 @@ def bundles(
     wanted: Accelerator = (
         "cpu" if resources.accelerator == "cpu" or (resources.accelerator == "auto" and not gpus) else "cuda"
     )
-    actors = resources.generators + resources.learners
+    actors = resources.generators + resources.learners + scorers
     core_share = min(1.0, int(100 * cores / actors) / 100)
     if wanted == "cpu":
         if resources.tensor_parallel > 1:
@@ -95,39 +99,47 @@ def bundles(
                 f"resources.tensor_parallel {resources.tensor_parallel} needs GPUs, and this run is on a CPU; "
                 "set it to 1"
             )
-        return "cpu", {"CPU": core_share}, {"CPU": core_share}
+        share = {"CPU": core_share}
+        return Bundles("cpu", share, share, share)
     for_generators = resources.generators * resources.tensor_parallel
-    asked = for_generators + resources.learners
+    asked = for_generators + resources.learners + scorers
     if asked <= gpus:
-        generator_share, learner_share = float(resources.tensor_parallel), 1.0
+        generator_share, learner_share, scorer_share = float(resources.tensor_parallel), 1.0, 1.0
     elif max(for_generators, resources.learners) <= gpus and resources.tensor_parallel == 1:
-        generator_share, learner_share = 0.5, 0.5
+        # a step scorer only infers, and needs the least
+        generator_share, learner_share, scorer_share = (0.4, 0.4, 0.2) if scorers else (0.5, 0.5, 0.0)
     else:
         raise MachineError(
-            f"the recipe asks for {resources.generators} generators x {resources.tensor_parallel} GPUs and "
-            f"{resources.learners} learners, {asked} GPUs; the cluster has {gpus:g}. Lower resources.generators, "
+            f"the recipe asks for {resources.generators} generators x {resources.tensor_parallel} GPUs, "
+            f"{resources.learners} learners and {scorers} step scorers, {asked} GPUs; the cluster has {gpus:g}. Lower resources.generators, "
             "resources.tensor_parallel or resources.learners"
         )
-    return "cuda", {"CPU": core_share, "GPU": generator_share}, {"CPU": core_share, "GPU": learner_share}
+    shares = (generator_share, learner_share, scorer_share)
+    return Bundles("cuda", *({"CPU": core_share, "GPU": share} for share in shares))
 
 
-def place(resources: Resources) -> Placement:
-    """Connect to Ray and reserve a bundle for every actor.
+def place(resources: Resources, scorers: int = 0) -> Placement:
+    """Connect to Ray and reserve a bundle for every actor, `scorers` (0 or 1) step scorers among them.
 
     Raises:
         MachineError: devices are missing, or the bundles could not be had within `start_timeout_s`.
     """
     local = connect(resources)
     try:
-        accelerator, generator, learner = bundles(resources, ray.cluster_resources())
-        group = placement_group([generator] * resources.generators + [learner] * resources.learners, strategy="PACK")
+        bundles = share_out(resources, ray.cluster_resources(), scorers)
+        wanted = [
+            *[bundles.generator] * resources.generators,
+            *[bundles.learner] * resources.learners,
+            *[bundles.scorer] * scorers,
+        ]
+        group = placement_group([dict(bundle) for bundle in wanted], strategy="PACK")
         if not group.wait(timeout_seconds=resources.start_timeout_s):
             raise MachineError(
-                f"Ray could not place {resources.generators} generators ({generator}) and {resources.learners} "
-                f"learners ({learner}) within {resources.start_timeout_s:g} s; free now: {ray.available_resources()}. "
+                f"Ray could not place {resources.generators} generators ({bundles.generator}) and "
+                f"{resources.learners} learners ({bundles.learner}) within {resources.start_timeout_s:g} s; free now: {ray.available_resources()}. "
                 "Something else holds the devices: wait for it, or ask for less"
             )
     except BaseException:
         ray.shutdown()
         raise
-    return Placement(group, accelerator, generator, learner, local)
+    return Placement(group, bundles, local)

@@ -20,6 +20,8 @@ from rlreason.engines.protocols import (
     Report,
     SampleBatch,
     SamplingSettings,
+    ScorerModel,
+    StepBatch,
     SupervisedJob,
     SupervisedRows,
 )
@@ -133,3 +135,25 @@ class RayLearner:
         for actor in self._actors:
             ray.kill(actor)
         self._actors = []
+
+
+class RayStepScorer:
+    """A `protocols.StepScorer` over one actor."""
+
+    def __init__(self, actor: Any, logs: Path) -> None:
+        self._actor, self._logs = actor, logs
+
+    def load(self, model: ScorerModel) -> None:
+        """See `protocols.StepScorer.load`."""
+        fetch(self._actor.load.remote(model), "loading a step scorer", self._logs)
+
+    def score(self, batch: StepBatch) -> np.ndarray:
+        """See `protocols.StepScorer.score`."""
+        scores: np.ndarray = fetch(self._actor.score.remote(batch), "scoring steps", self._logs)
+        return scores
+
+    def close(self) -> None:
+        """The actor ends with the placement."""
+        if self._actor is not None:
+            ray.kill(self._actor)
+        self._actor = None

@@ -17,9 +17,10 @@ from rich.tree import Tree
 from rlreason.recipe.plan import Plan, PlannedStage
 from rlreason.recipe.schema import Evaluation, Recipe
 from rlreason.recipe.sizes import LIBRARY_BYTES, Estimate, Machine, fits, gib
+from rlreason.recipe.scorers import Prm
 from rlreason.recipe.stages import Rl
 
-_COLOURS = {"pretrain": "magenta", "sft": "cyan", "rl": "green", "evaluate": "yellow"}
+_COLOURS = {"pretrain": "magenta", "sft": "cyan", "rl": "green", "prm": "blue", "evaluate": "yellow"}
 
 
 def stage_sizes(stage: PlannedStage) -> dict[str, int]:
@@ -38,7 +39,8 @@ def stage_sizes(stage: PlannedStage) -> dict[str, int]:
             "completions": prompts * config.group_size,
         }
     rows = config.updates * config.batch_rows
-    return {"updates": config.updates, "rows": rows, "tokens": rows * config.row_tokens}
+    sizes = {"updates": config.updates, "rows": rows, "tokens": rows * config.row_tokens}
+    return {"derivations": config.problems * config.samples, **sizes} if isinstance(config, Prm) else sizes
 
 
 def plan_json(
@@ -124,7 +126,11 @@ def _line(stage: PlannedStage) -> Text:
     if stage.type == "evaluate":
         line.append(f" {', '.join(stage.arms)}", style="bold")
     line.append(f"  {_size_text(stage)}")
-    if stage.type != "evaluate" and len(stage.arms) > 1:
+    if stage.scorer is not None:
+        line.append(f"  steps scored by {stage.scorer.name}", style="bold")
+    if stage.type == "prm":
+        line.append(f"  for {', '.join(stage.arms) or 'no arm'}", style="bold")
+    elif stage.type != "evaluate" and len(stage.arms) > 1:
         line.append(f"  shared by {len(stage.arms)} arms", style="bold")
     line.append(f"  {stage.id}", style="dim")
     return line
@@ -138,6 +144,8 @@ def _size_text(stage: PlannedStage) -> str:
         work = f"{sizes['prompts']:,} prompts x {sizes['group_size']} = {sizes['completions']:,} completions"
     else:
         work = f"{sizes['rows']:,} rows of {config.row_tokens:,} tokens"
+    if isinstance(config, Prm):
+        return f"step scorer: {sizes['derivations']:,} derivations, {config.updates:,} updates, {work}"
     return f"{config.updates:,} updates, {work}"
 
 

@@ -10,23 +10,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from rlreason.recipe.schema import Evaluation, Recipe
+from rlreason.recipe.scorers import Implicit, Prm, ScorerConfig
 from rlreason.recipe.stages import Pretrain, Rl, Sft
 from rlreason.recipe.validation import resolve_plugin_path
 
 FORMAT_VERSION = 1
 """Raise it when the same settings come to mean other results; every stage then has a new identity."""
-StageType = Literal["pretrain", "sft", "rl", "evaluate"]
+StageType = Literal["pretrain", "sft", "rl", "prm", "evaluate"]
 EVALUATE: Literal["evaluate"] = "evaluate"
 _NO_IDENTITY = {"checkpoint_every", "mismatch_tolerance", "k"}
 _MODEL_FILES = (".json", ".txt", ".model", ".jinja", ".safetensors")
 _WHOLE_FILE_BYTES = 64 * 2**20
 _END_BYTES = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedScorer:
+    """A step scorer of the recipe as an `rl` stage uses it.
+
+    Attributes:
+        name: the recipe's.
+        config: its section of the recipe.
+        models: ids of the stages whose checkpoints it is made of, None for the recipe's model. Learned: its own stage;
+            implicit: policy, then reference; a folder: none.
+    """
+
+    name: str
+    config: ScorerConfig
+    models: tuple[str | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +57,8 @@ class PlannedStage:
         seed: seed of training and sampling.
         parent: id of the stage whose checkpoint it starts from; None: the recipe's model.
         config: its section of the recipe.
-        arms: names of the arms that go through it, in the recipe's order.
+        arms: names of the arms that go through it, or use the scorer that it trains, in the recipe's order.
+        scorer: of an `rl` stage whose credit needs one of the recipe's scorers.
     """
 
     id: str
@@ -48,8 +66,14 @@ class PlannedStage:
     type: StageType
     seed: int
     parent: str | None
-    config: Pretrain | Sft | Rl | Evaluation
+    config: Pretrain | Sft | Rl | Prm | Evaluation
     arms: tuple[str, ...]
+    scorer: PlannedScorer | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids of the stages, beside the parent, that must be done before it."""
+        return tuple(id for id in self.scorer.models if id is not None) if self.scorer else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +89,7 @@ class Plan:
     """What a recipe will do.
 
     Attributes:
-        stages: every stage once, in an order to run them in: a parent before its children, the evaluation of a stage
+        stages: every stage once, in an order to run them in: what a stage needs before it, the evaluation of a stage
             directly after it, and a branch to its end before the next one begins.
         arms: arm -> seed -> its path.
         titles: arm -> how reports call it.
@@ -106,6 +130,7 @@ class Plan:
                     "parent": stage.parent,
                     "config": stage.config.model_dump(mode="json"),
                     "arms": list(stage.arms),
+                    "scorer": stage.scorer.name if stage.scorer else None,
                 }
                 for stage in self.stages
             },
@@ -118,34 +143,68 @@ class Plan:
         }
 
 
-def build_plan(recipe: Recipe, *, model_fingerprint: str, reward_fingerprints: Mapping[str, str] | None = None) -> Plan:
+def build_plan(
+    recipe: Recipe,
+    *,
+    model_fingerprint: str,
+    reward_fingerprints: Mapping[str, str] | None = None,
+    scorer_fingerprints: Mapping[str, str] | None = None,
+) -> Plan:
     """The tree of stages of a checked recipe.
 
     Args:
         recipe: one whose names refer to something (`load_recipe` sees to that).
         model_fingerprint: `fingerprint_model` of where it starts.
         reward_fingerprints: `fingerprint_rewards`: so that an edited plug-in file is another RL stage.
+        scorer_fingerprints: a scorer's name -> `fingerprint_folder` of the directory it is read from.
     """
-    identify = _Identities(recipe, model_fingerprint, reward_fingerprints or {})
+    identify = _Identities(recipe, model_fingerprint, reward_fingerprints or {}, scorer_fingerprints or {})
     stages: dict[str, PlannedStage] = {}
     arms: dict[str, dict[int, ArmPath]] = {arm: {} for arm in recipe.arms}
 
-    def go_through(arm: str, stage: PlannedStage) -> str:
-        known = stages.setdefault(stage.id, stage)
-        if arm not in known.arms:
-            stages[stage.id] = replace(known, arms=(*known.arms, arm))
-        return stage.id
+    def keep(stage: PlannedStage) -> str:
+        return stages.setdefault(stage.id, stage).id
+
+    def path_of(arm: str, seed: int) -> list[str]:
+        parent, path = None, []
+        for name in stage_names(recipe, arm):
+            config = recipe.stages[name]
+            named = config.step_scorer if isinstance(config, Rl) else None
+            scorer = plan_scorer(named, seed) if named in recipe.scorers else None
+            parent = keep(identify.training(name, parent, seed, scorer))
+            path.append(parent)
+        return path
+
+    def last_of(arm: str | None, seed: int) -> str | None:
+        path = path_of(arm, seed) if arm is not None else []
+        return path[-1] if path else None
+
+    def plan_scorer(name: str | None, seed: int) -> PlannedScorer:
+        assert name is not None
+        config = recipe.scorers[name]
+        models: tuple[str | None, ...] = ()
+        if isinstance(config, Prm):
+            models = (keep(identify.prm(name, last_of(config.after, seed), seed)),)
+        elif isinstance(config, Implicit):
+            models = (last_of(config.policy, seed), last_of(config.reference, seed))
+        return PlannedScorer(name, config, models)
 
     for seed in recipe.seeds:
         for arm in recipe.arms:
-            parent, path = None, []
-            for name in stage_names(recipe, arm):
-                parent = go_through(arm, identify.training(name, parent, seed))
-                path.append(parent)
-            evaluation = go_through(arm, identify.evaluation(parent, seed))
+            path = path_of(arm, seed)
+            evaluation = keep(identify.evaluation(path[-1] if path else None, seed))
             arms[arm][seed] = ArmPath(tuple(path), evaluation)
+            for id in dict.fromkeys([*path, evaluation, *_scorer_stages(stages, path)]):
+                stages[id] = replace(stages[id], arms=(*stages[id].arms, arm))
+        for name in recipe.scorers:
+            plan_scorer(name, seed)
     titles = {name: arm.title or name for name, arm in recipe.arms.items()}
-    return Plan(tuple(_depth_first(stages.values())), arms, titles, recipe.evaluation)
+    return Plan(tuple(_in_order(stages)), arms, titles, recipe.evaluation)
+
+
+def _scorer_stages(stages: Mapping[str, PlannedStage], path: Sequence[str]) -> list[str]:
+    """The stages that train the scorers which the stages of a path use."""
+    return [id for stage in path for id in stages[stage].needs if stages[id].type == "prm"]
 
 
 def stage_names(recipe: Recipe, arm: str) -> list[str]:
@@ -155,15 +214,29 @@ def stage_names(recipe: Recipe, arm: str) -> list[str]:
     return [*inherited, *recipe.arms[arm].stages]
 
 
-def _depth_first(stages: Iterable[PlannedStage]) -> Iterator[PlannedStage]:
-    """Seed by seed: a stage, its evaluation, then its other children, each with all that follows from it."""
+def _in_order(stages: Mapping[str, PlannedStage]) -> Iterator[PlannedStage]:
+    """Seed by seed: a stage, its evaluation, then its other children, each with all that follows from it. What a stage
+    needs from another branch is brought forward."""
     children: dict[tuple[int, str | None], list[PlannedStage]] = {}
-    for stage in stages:
+    for stage in stages.values():
         children.setdefault((stage.seed, stage.parent), []).append(stage)
+    given: set[str] = set()
+
+    def once(stage: PlannedStage) -> Iterator[PlannedStage]:
+        if stage.id in given:
+            return
+        for needed in (stage.parent, *stage.needs):
+            if needed is not None:
+                yield from once(stages[needed])
+        given.add(stage.id)
+        yield stage
+        for child in children.get((stage.seed, stage.id), []):
+            if child.type == EVALUATE:
+                yield from once(child)
 
     def below(seed: int, parent: str | None) -> Iterator[PlannedStage]:
         for child in sorted(children.get((seed, parent), []), key=lambda stage: stage.type != EVALUATE):
-            yield child
+            yield from once(child)
             yield from below(seed, child.id)
 
     for seed, parent in list(children):
@@ -174,8 +247,15 @@ def _depth_first(stages: Iterable[PlannedStage]) -> Iterator[PlannedStage]:
 class _Identities:
     """Makes the stages of one recipe, with their identities; holds nothing that changes."""
 
-    def __init__(self, recipe: Recipe, model_fingerprint: str, reward_fingerprints: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        model_fingerprint: str,
+        reward_fingerprints: Mapping[str, str],
+        scorer_fingerprints: Mapping[str, str],
+    ) -> None:
         self._recipe = recipe
+        self._scorer_folders = scorer_fingerprints
         self._start = {
             "model": recipe.model.model_dump(mode="json", exclude={"path"}),
             "fingerprint": model_fingerprint,
@@ -185,23 +265,45 @@ class _Identities:
             "files": dict(reward_fingerprints),
         }
 
-    def training(self, name: str, parent: str | None, seed: int) -> PlannedStage:
+    def training(self, name: str, parent: str | None, seed: int, scorer: PlannedScorer | None) -> PlannedStage:
         """The training stage `name` of the recipe, after `parent`."""
         config = self._recipe.stages[name]
-        settings = config.model_dump(mode="json", exclude=_NO_IDENTITY)
+        settings, used = self._settings(config)
+        decides: dict[str, Any] = {"rewards": self._rewards if isinstance(config, Rl) else None}
+        if scorer is not None:
+            decides["scorer"] = {
+                "settings": scorer.config.model_dump(mode="json", exclude={"path", "after", "policy", "reference"}),
+                "models": scorer.models,
+                "folder": self._scorer_folders.get(scorer.name),
+            }
+        id = self._id(config.type, settings, used, decides, parent, seed)
+        return PlannedStage(id, name, config.type, seed, parent, config, (), scorer)
+
+    def prm(self, name: str, parent: str | None, seed: int) -> PlannedStage:
+        """The stage that trains the scorer `name`, whose derivations `parent` writes."""
+        config = self._recipe.scorers[name]
+        assert isinstance(config, Prm)
+        settings, used = self._settings(config)
+        judged = self._recipe.evaluation
+        task = self._recipe.task_name(judged.task)
+        held_out = {"levels": judged.levels, "cells": judged.cells, "task": task}
+        used = list(dict.fromkeys([*used, task]))
+        id = self._id("prm", settings, used, {"held_out": held_out}, parent, seed)
+        return PlannedStage(id, name, "prm", seed, parent, config, ())
+
+    def _settings(self, config: Pretrain | Sft | Rl | Prm) -> tuple[dict[str, Any], list[str]]:
+        """What of a stage's section decides its result, and the tasks it uses."""
+        settings = config.model_dump(mode="json", exclude=_NO_IDENTITY | {"after"})
         for entry in settings["data"]:
             entry["task"] = self._recipe.task_name(entry["task"])
-        used = [entry["task"] for entry in settings["data"]]
-        rewards = self._rewards if isinstance(config, Rl) else None
-        id = self._id(config.type, settings, used, rewards, parent, seed)
-        return PlannedStage(id, name, config.type, seed, parent, config, ())
+        return settings, [entry["task"] for entry in settings["data"]]
 
     def evaluation(self, parent: str | None, seed: int) -> PlannedStage:
         """The evaluation of what `parent` left."""
         config = self._recipe.evaluation
         settings = config.model_dump(mode="json", exclude=_NO_IDENTITY)
         settings["task"] = self._recipe.task_name(config.task)
-        id = self._id(EVALUATE, settings, [settings["task"]], None, parent, seed)
+        id = self._id(EVALUATE, settings, [settings["task"]], {"rewards": None}, parent, seed)
         return PlannedStage(id, EVALUATE, EVALUATE, seed, parent, config, ())
 
     def _id(
@@ -209,7 +311,7 @@ class _Identities:
         type: StageType,
         settings: Mapping[str, Any],
         tasks: Sequence[str],
-        rewards: Mapping[str, Any] | None,
+        more: Mapping[str, Any],
         parent: str | None,
         seed: int,
     ) -> str:
@@ -217,7 +319,7 @@ class _Identities:
             "format": FORMAT_VERSION,
             "settings": settings,
             "tasks": {name: self._recipe.tasks[name].model_dump(mode="json") for name in tasks},
-            "rewards": rewards,
+            **more,
             "start": self._start if parent is None else parent,
             "seed": seed,
         }
@@ -242,6 +344,11 @@ def fingerprint_model(path: Path | None, recipe: Recipe) -> str:
         architecture = recipe.model.model_dump(mode="json")["scratch"]
         tasks = {name: task.model_dump(mode="json") for name, task in recipe.tasks.items()}
         return _digest({"format": FORMAT_VERSION, "scratch": architecture, "tasks": tasks})
+    return fingerprint_folder(path)
+
+
+def fingerprint_folder(path: Path) -> str:
+    """SHA-256 (hex) of a Hugging Face directory: see `fingerprint_model`."""
     files = sorted(file for file in path.iterdir() if file.suffix in _MODEL_FILES and file.is_file())
     return _digest([[file.name, _digest_file(file)] for file in files])
 

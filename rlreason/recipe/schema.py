@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from rlreason.recipe.scorers import ScorerConfig
 from rlreason.recipe.stages import Config, Sampling, StageConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -232,6 +233,8 @@ class Recipe(Config):
     stages: Annotated[dict[Name, StageConfig], Field(min_length=1)]
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     rewards: Rubric = Rubric()
+    scorers: dict[Name, ScorerConfig] = Field(default_factory=dict)
+    """Models that score the steps of derivations, for the `credit` of `rl` stages."""
     evaluation: Evaluation
     resources: Resources = Resources()
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_unique), Field(min_length=1)] = (0,)

@@ -101,6 +101,40 @@ class ClippedLoss(Config):
     sequences x max_new_tokens (Dr. GRPO)."""
 
 
+class OutcomeCredit(Config):
+    """Every token of a completion gets the completion's advantage."""
+
+    type: Literal["outcome"] = "outcome"
+
+
+class _StepCredit(Config):
+    steps: str = "symbolic"
+    """Who scores the steps: "symbolic" (the task's check), a part of the rubric that returns `steps`, or one of the
+    recipe's `scorers`."""
+
+
+class ProcessReturnCredit(_StepCredit):
+    """A token gets, beside the completion's advantage, the sum of the scores of its own and all later steps, after
+    these were normalised over all steps of the group (process supervision, DeepSeekMath, Shao et al. 2024, section
+    4.1.3)."""
+
+    type: Literal["process_return"]
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Of the process return, beside the completion's advantage."""
+
+
+class FirstErrorCredit(_StepCredit):
+    """The completion's advantage, but nothing from the first wrong step on is praised: there a positive advantage is
+    0."""
+
+    type: Literal["first_error"]
+    wrong_below: float = 0.5
+    """A step that scores less is wrong."""
+
+
+Credit = Annotated[OutcomeCredit | ProcessReturnCredit | FirstErrorCredit, Field(discriminator="type")]
+
+
 class UniformCurriculum(Config):
     """Every matching cell is drawn equally often."""
 
@@ -118,6 +152,8 @@ class Rl(Config):
     """G, completions a prompt."""
     sampling: Sampling = Sampling()
     advantage: GrpoAdvantage = GrpoAdvantage()
+    credit: Credit = OutcomeCredit()
+    """How a completion's advantage is shared out among its tokens."""
     loss: ClippedLoss = ClippedLoss()
     curriculum: UniformCurriculum = UniformCurriculum()
     optimizer: Optimizer
@@ -128,6 +164,11 @@ class Rl(Config):
     weight sync that went wrong. None: 0.001 in float32, 0.05 in bfloat16. Checked while weights are the sampler's."""
     checkpoint_every: PositiveInt = 10
     """Updates between resumable checkpoints."""
+
+    @property
+    def step_scorer(self) -> str | None:
+        """Who scores the steps for `credit`; None where nobody needs to."""
+        return None if isinstance(self.credit, OutcomeCredit) else self.credit.steps
 
     @model_validator(mode="after")
     def _data_is_problems(self) -> Rl:

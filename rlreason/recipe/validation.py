@@ -14,7 +14,8 @@ from rlreason.errors import ModelError, RecipeError, RewardError, one_of
 from rlreason.recipe.explain import Finding
 from rlreason.recipe.schema import Recipe, Reward
 from rlreason.recipe.shipped import shipped_folder
-from rlreason.recipe.stages import Rl
+from rlreason.recipe.scorers import SYMBOLIC, Implicit, Prm, ScorerConfig
+from rlreason.recipe.stages import Mixture, Rl
 from rlreason.recipe.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def check_references(recipe: Recipe) -> list[Finding]:
         *_check_lengths(recipe),
         *_check_evaluation(recipe),
         *_check_rewards(recipe),
+        *_check_scorers(recipe),
     ]
 
 
@@ -66,12 +68,17 @@ def _circle(recipe: Recipe, start: str) -> list[str]:
     return way if at == start else []
 
 
+def mixtures(recipe: Recipe) -> Iterator[tuple[str, Mixture]]:
+    """Every entry of training data with its path in the recipe."""
+    sections = {f"stages.{name}": stage.data for name, stage in recipe.stages.items()}
+    sections |= {f"scorers.{name}": each.data for name, each in recipe.scorers.items() if isinstance(each, Prm)}
+    for path, data in sections.items():
+        for index, entry in enumerate(data):
+            yield f"{path}.data[{index}]", entry
+
+
 def _check_tasks(recipe: Recipe) -> Iterator[Finding]:
-    named = [
-        (f"stages.{name}.data[{index}].task", entry.task)
-        for name, stage in recipe.stages.items()
-        for index, entry in enumerate(stage.data)
-    ]
+    named = [(f"{path}.task", entry.task) for path, entry in mixtures(recipe)]
     for path, task in [*named, ("evaluation.task", recipe.evaluation.task)]:
         if task is None and len(recipe.tasks) > 1:
             yield Finding(path, f"say which task is meant: the recipe has {', '.join(recipe.tasks)}")
@@ -84,9 +91,11 @@ def _check_lengths(recipe: Recipe) -> Iterator[Finding]:
     if recipe.model.scratch is None:
         return
     positions = recipe.model.scratch.max_positions
-    for name, stage in recipe.stages.items():
-        if isinstance(stage, Rl) and stage.sampling.max_new_tokens >= positions:
-            yield Finding(f"stages.{name}.sampling.max_new_tokens", _no_room(stage.sampling.max_new_tokens, positions))
+    sections: list[tuple[str, object]] = [(f"stages.{name}", stage) for name, stage in recipe.stages.items()]
+    sections += [(f"scorers.{name}", scorer) for name, scorer in recipe.scorers.items()]
+    for path, section in sections:
+        if isinstance(section, Rl | Prm) and section.sampling.max_new_tokens >= positions:
+            yield Finding(f"{path}.sampling.max_new_tokens", _no_room(section.sampling.max_new_tokens, positions))
     if recipe.evaluation.sampling.max_new_tokens >= positions:
         asked = recipe.evaluation.sampling.max_new_tokens
         yield Finding("evaluation.sampling.max_new_tokens", _no_room(asked, positions))
@@ -118,6 +127,63 @@ def _check_rewards(recipe: Recipe) -> Iterator[Finding]:
         seen.setdefault(name, index)
 
 
+def _check_scorers(recipe: Recipe) -> Iterator[Finding]:
+    parts = [part_name(part) for part in recipe.rewards.parts]
+    for name, scorer in recipe.scorers.items():
+        if name in (SYMBOLIC, *parts):
+            taken = "the name of the task's own check" if name == SYMBOLIC else "the name of a part of `rewards` too"
+            yield Finding(f"scorers.{name}", f"{name!r} is {taken}, and `credit` tells them apart by name; rename it")
+        for key, arm in _arms_of(scorer).items():
+            if arm not in recipe.arms:
+                yield Finding(f"scorers.{name}.{key}", one_of("arm", arm, recipe.arms))
+    known = [SYMBOLIC, *parts, *recipe.scorers]
+    for name, stage in recipe.stages.items():
+        wanted = stage.step_scorer if isinstance(stage, Rl) else None
+        if wanted is not None and wanted not in known:
+            yield Finding(f"stages.{name}.credit.steps", one_of("step scorer", wanted, known))
+    for arm in recipe.arms:
+        circle = _scorer_circle(recipe, arm)
+        if circle and arm == min(circle):
+            yield Finding(
+                f"arms.{arm}",
+                f"waits for itself, through the scorers its stages use: {' -> '.join([*circle, arm])}; have the scorer "
+                "made of an arm that does not need it",
+            )
+
+
+def _arms_of(scorer: ScorerConfig) -> dict[str, str]:
+    """Key -> the arm it names, of the arms that a scorer is made of."""
+    keys = {"after": scorer.after} if isinstance(scorer, Prm) else {}
+    if isinstance(scorer, Implicit):
+        keys = {"policy": scorer.policy, "reference": scorer.reference}
+    return {key: arm for key, arm in keys.items() if arm is not None}
+
+
+def _scorer_circle(recipe: Recipe, start: str) -> list[str]:
+    """The arms that `start` waits for, back to itself, `start` first; empty where it does not."""
+
+    def waits_for(arm: str) -> Iterator[str]:
+        after = recipe.arms[arm].after
+        if after in recipe.arms:
+            yield after
+        for name in recipe.arms[arm].stages:
+            stage = recipe.stages.get(name)
+            scorer = recipe.scorers.get(stage.step_scorer or "") if isinstance(stage, Rl) else None
+            if scorer is not None:
+                yield from (other for other in _arms_of(scorer).values() if other in recipe.arms)
+
+    def search(arm: str, way: list[str]) -> list[str]:
+        for other in waits_for(arm):
+            if other == start:
+                return way
+            if other not in way and (found := search(other, [*way, other])):
+                return found
+        return []
+
+    # a circle of `after` alone is told by _check_arms
+    return [] if _circle(recipe, start) else search(start, [start])
+
+
 def part_name(part: Reward) -> str:
     """What records call a part of the rubric: its `name`, else its function's."""
     return part.name or part.spec.rpartition(":")[2]
@@ -130,19 +196,28 @@ def resolve_model_path(loaded: LoadedRecipe) -> Path | None:
         ModelError: there is no such directory, or config, weights (safetensors) or tokenizer are missing from it.
     """
     given = loaded.recipe.model.path
-    if given is None:
-        return None
-    places = _places(Path(given).expanduser(), [*loaded.folders, Path.cwd(), shipped_folder("recipes")])
+    return None if given is None else resolve_model_folder(given, "model.path", loaded.folders)
+
+
+def resolve_model_folder(given: str, key: str, folders: Sequence[Path]) -> Path:
+    """A Hugging Face directory that the recipe names under `key`.
+
+    Args:
+        folders: `LoadedRecipe.folders`, where a relative path is looked for first.
+    Raises:
+        ModelError: as `resolve_model_path`.
+    """
+    places = _places(Path(given).expanduser(), [*folders, Path.cwd(), shipped_folder("recipes")])
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
         raise ModelError(
-            f"model.path {given!r}: there is no such directory; looked for {', '.join(map(str, places))}. Give the "
+            f"{key} {given!r}: there is no such directory; looked for {', '.join(map(str, places))}. Give the "
             "path of a Hugging Face model directory (config.json, *.safetensors, tokenizer.json)"
         )
     missing = _missing_parts(found)
     if missing:
         raise ModelError(
-            f"model.path {given!r}: {found} is not a whole Hugging Face model: {'; '.join(missing)}. Save it again "
+            f"{key} {given!r}: {found} is not a whole Hugging Face model: {'; '.join(missing)}. Save it again "
             "with save_pretrained (model and tokenizer)"
         )
     return found.resolve()

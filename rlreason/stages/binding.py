@@ -12,9 +12,11 @@ from pathlib import Path
 
 from rlreason.errors import ModelError, TaskError, one_of
 from rlreason.recipe import LoadedRecipe, Plan, Recipe, build_plan, fingerprint_model, fingerprint_rewards
+from rlreason.recipe.plan import fingerprint_folder
+from rlreason.recipe.scorers import PrmFolder
 from rlreason.recipe.sizes import Estimate, ModelShape, estimate_memory, read_shape, shape_of
 from rlreason.recipe.stages import Mixture
-from rlreason.recipe.validation import resolve_model_path
+from rlreason.recipe.validation import mixtures, resolve_model_folder, resolve_model_path
 from rlreason.tasks.contract import Task
 from rlreason.tasks.registry import build_task
 
@@ -29,12 +31,14 @@ class BoundRecipe:
     Attributes:
         tasks: the recipe's name of a task -> the task.
         model_path: Hugging Face directory to start from; None: a new model.
+        scorer_folders: Hugging Face directories of the step scorers that are read from one, by name.
         max_tokens: longest prompt and completion together that the engines must take.
     """
 
     loaded: LoadedRecipe
     tasks: Mapping[str, Task]
     model_path: Path | None
+    scorer_folders: Mapping[str, Path]
     plan: Plan
     max_tokens: int
 
@@ -53,17 +57,22 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
     """
     recipe = loaded.recipe
     tasks = {name: build_task(name, task.type, task.parameters) for name, task in recipe.tasks.items()}
-    for name, stage in recipe.stages.items():
-        for index, entry in enumerate(stage.data):
-            check_entry(tasks, entry, f"stages.{name}.data[{index}]")
+    for path, entry in mixtures(recipe):
+        check_entry(tasks, entry, path)
     check_evaluation(tasks, recipe)
     model_path = resolve_model_path(loaded)
+    scorer_folders = {
+        name: resolve_model_folder(scorer.path, f"scorers.{name}.path", loaded.folders)
+        for name, scorer in recipe.scorers.items()
+        if isinstance(scorer, PrmFolder)
+    }
     plan = build_plan(
         recipe,
         model_fingerprint=fingerprint_model(model_path, recipe),
         reward_fingerprints=fingerprint_rewards(recipe, loaded.folders),
+        scorer_fingerprints={name: fingerprint_folder(folder) for name, folder in scorer_folders.items()},
     )
-    return BoundRecipe(loaded, tasks, model_path, plan, max_tokens(recipe, model_path))
+    return BoundRecipe(loaded, tasks, model_path, scorer_folders, plan, max_tokens(recipe, model_path))
 
 
 def estimate_engines(bound: BoundRecipe, on_gpu: bool) -> Estimate | None:

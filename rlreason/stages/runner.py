@@ -158,16 +158,17 @@ def start_engines(recipe: Recipe, checkpoint: Path, max_tokens: int, logs: Path)
     resources = recipe.resources
     dtype = None if recipe.model.dtype == "auto" else recipe.model.dtype
     builders: dict[str, Callable[..., Any]] = {"torch": _local, "vllm": _on_ray}
-    return builders[resources.generator](resources, checkpoint, dtype, max_tokens, logs)
+    arguments = (resources, checkpoint, dtype, max_tokens, logs)
+    return builders[resources.generator](*arguments, with_scorer=bool(recipe.scorers))
 
 
-def _local(*arguments: Any) -> Any:
+def _local(*arguments: Any, **options: Any) -> Any:
     from rlreason.engines.local import start_local
 
-    return start_local(*arguments)
+    return start_local(*arguments, **options)
 
 
-def _on_ray(*arguments: Any) -> Any:
+def _on_ray(*arguments: Any, **options: Any) -> Any:
     from importlib.util import find_spec
 
     for library in ("ray", "vllm", "deepspeed", "trl"):
@@ -178,7 +179,7 @@ def _on_ray(*arguments: Any) -> Any:
             )
     from rlreason.orchestration.start import PendingEngines
 
-    return PendingEngines(*arguments)
+    return PendingEngines(*arguments, **options)
 
 
 def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], progress: Progress) -> None:

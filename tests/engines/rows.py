@@ -30,3 +30,12 @@ def make_rows(repeats: int = 1, sequences: Sequence[Sequence[int]] = SEQUENCES) 
             at += length
         positions[row, at:] = np.arange(WIDTH - at)
     return SupervisedRows(*(np.tile(array, (repeats, 1)) for array in (tokens, labels, positions)))
+
+
+def make_step_rows(repeats: int = 1) -> SupervisedRows:
+    """The same rows with steps to classify: the third token of each sequence ends a right one, the last a wrong one."""
+    rows = make_rows(repeats)
+    labels = np.full_like(rows.labels, -100)
+    labels[(rows.positions == PROMPT) & (rows.tokens != 0)] = 1
+    labels[rows.tokens == 1] = 0
+    return SupervisedRows(rows.tokens, labels, rows.positions)

@@ -21,7 +21,7 @@ from rlreason.engines.torch_learner import TorchLearner
 from rlreason.engines.weights import read_checkpoint
 from rlreason.recipe.stages import Optimizer
 from tests.engines.deepspeed_rank import PolicyWork, SupervisedWork
-from tests.engines.rows import make_rows
+from tests.engines.rows import make_rows, make_step_rows
 from tests.engines.updates import draw_batch, policy_settings
 
 pytestmark = pytest.mark.slow
@@ -152,6 +152,23 @@ def test_a_supervised_stage_under_trl_and_deepspeed_is_the_plain_learner_s(job, 
     found, wanted = (dict(read_checkpoint(folder)) for folder in (job.output, plain.output))
     found.pop("lm_head.weight", None)  # TRL writes a tied head out
     assert worst(found, wanted) < 1e-4
+
+
+@pytest.mark.parametrize(("ranks", "zero_stage"), [(1, 1), (2, 3)])
+def test_a_step_scorer_under_deepspeed_is_the_plain_learner_s(job, tmp_path, ranks, zero_stage):
+    rows = make_step_rows(repeats=6)
+    job = replace(job, objective="step_labels")
+    plain = replace(job, output=tmp_path / "plain" / "model", state=tmp_path / "plain" / "state")
+    reports: list[dict[str, float]] = []
+    learner = TorchLearner(dtype="float32", micro_batch_tokens=24)
+    learner.supervised(plain, rows, lambda update, metrics: reports.append(dict(metrics)))
+    ((figures, trainer_reports),) = on_ranks(tmp_path, [SupervisedWork(job, rows, zero_stage)], ranks)
+    assert figures == {"updates_run": 4.0, "deepspeed": 1.0}
+    for (_, found), wanted in zip(trainer_reports, reports, strict=True):
+        assert found["loss"] == pytest.approx(wanted["loss"], rel=1e-4)
+        assert found["grad_norm"] == pytest.approx(wanted["grad_norm"], rel=1e-3)
+    found, wanted = (load_file(folder / "model.safetensors") for folder in (job.output, plain.output))
+    assert "score.weight" in found and worst(found, wanted) < 1e-4
 
 
 def test_a_killed_supervised_stage_resumes_under_trl_to_the_same_weights(job, tmp_path):

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -6,11 +7,12 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from rlreason.engines.checkpoints import saved_states
+from rlreason.engines.models import load_classifier
 from rlreason.engines.protocols import PolicyBatch, SupervisedJob
 from rlreason.engines.torch_learner import TorchLearner
 from rlreason.errors import CheckpointError, WeightSyncMismatch
 from rlreason.recipe.stages import Optimizer
-from tests.engines.rows import PROMPT, ROWS, SEQUENCES, WIDTH, make_rows
+from tests.engines.rows import PROMPT, ROWS, SEQUENCES, WIDTH, make_rows, make_step_rows
 from tests.engines.updates import draw_batch, policy_settings, reference_loss
 
 MICRO_BATCH_TOKENS = 24
@@ -220,3 +222,23 @@ def test_a_killed_stage_resumes_to_the_same_weights(tied, tmp_path, killed_at):
 def test_a_half_written_state_is_not_resumed_from(tied, tmp_path):
     (tmp_path / "state" / "update-000004.partial").mkdir(parents=True)
     assert [update for update, _ in train(job(tied, tmp_path, updates=2), make_rows(repeats=2))] == [1, 2]
+
+
+# --- step scorers
+
+
+def test_a_step_scorers_loss_is_the_mean_cross_entropy_of_its_labelled_steps(tied, tmp_path):
+    rows = make_step_rows()
+    reports = train(job(tied, tmp_path, updates=1, objective="step_labels"), rows)
+    torch.manual_seed(0)
+    model = load_classifier(tied, torch.float32)
+    losses = []
+    for sequence in SEQUENCES:  # alone, unpacked
+        logits = model(input_ids=torch.tensor([sequence])).logits[0]
+        losses += [-logits[PROMPT].log_softmax(0)[1], -logits[-1].log_softmax(0)[0]]
+    # (21, 22, 1): its third token is also its last, one step, and a wrong one
+    del losses[2]
+    assert reports[0][1]["trained_tokens"] == 9
+    assert reports[0][1]["loss"] == pytest.approx(float(torch.stack(losses).detach().mean()), rel=1e-5)
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["architectures"] == ["LlamaForTokenClassification"]
