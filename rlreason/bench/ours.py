@@ -124,6 +124,8 @@ def main(folder: Path) -> None:
             Engines(FullLength(engines.generator), engines.learner, engines.description),
             pool,
             Turns(channel, config.minibatches),
+            bases={recipe.seeds[0]: model},
+            scorer_folders={},
         )
         stage = PlannedStage(
             id=STAGE, name=STAGE, type="rl", seed=recipe.seeds[0], parent=None, config=config, arms=("bench",)

@@ -52,3 +52,12 @@ class TextCodec:
             [sequence.tolist() for sequence in sequences], skip_special_tokens=True
         )
         return texts
+
+    def token_ends(self, tokens: np.ndarray) -> np.ndarray:
+        """[T] int: where in the decoded text each token ends; a token that completes no character ends where the one
+        before it does."""
+        from tokenizers.decoders import DecodeStream
+
+        stream = DecodeStream(skip_special_tokens=True)
+        lengths = [len(stream.step(self._tokenizer, token) or "") for token in tokens.tolist()]
+        return np.cumsum(lengths, dtype=np.int64)

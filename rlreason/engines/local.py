@@ -29,7 +29,10 @@ def start_local(
     *,
     with_scorer: bool = False,
 ) -> LocalEngines:
-    """A torch generator, a torch learner, and perhaps a step scorer. `max_tokens` and `logs` have no use here: memory is taken as needed."""
+    """A torch generator, a torch learner, and perhaps a step scorer.
+
+    `max_tokens` and `logs` have no use here: memory is taken as needed.
+    """
     import torch
 
     from rlreason.engines.torch_generator import TorchGenerator

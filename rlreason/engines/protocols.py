@@ -1,8 +1,8 @@
 """What a generator and a learner are to the rest of the house, and the flat batches that travel between them.
 
 Implementations: `vllm_generator` and `deepspeed_learner` (inside Ray actors, see `rlreason.orchestration`),
-`torch_generator` and `torch_learner` (in this process), `torch_scorer` (in both). Batches are flat numpy arrays, so that Ray's object store
-shares them without a copy and no engine's types leak out.
+`torch_generator` and `torch_learner` (in this process), `torch_scorer` (in either). Batches are flat numpy arrays, so
+that Ray's object store shares them without a copy and no engine's types leak out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from rlreason.recipe.stages import ClippedLoss, Optimizer
-
 
 Objective = Literal["next_token", "step_labels"]
 """What a supervised stage trains: see `SupervisedJob`."""

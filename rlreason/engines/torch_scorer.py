@@ -7,7 +7,6 @@ what the scores do to advantages that of `algorithms.step_credit`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from rlreason.algorithms.packing import balanced_micro_batches
 from rlreason.engines.models import RIGHT, load_classifier, load_for
 from rlreason.engines.policy import PolicyModule
 from rlreason.engines.protocols import ScorerModel, StepBatch
+
 
 class TorchStepScorer:
     """One device, the models of one scorer at a time."""
@@ -36,9 +36,7 @@ class TorchStepScorer:
             (checkpoint,) = model.checkpoints
             loaded = [load_classifier(checkpoint, self._dtype)]
         else:
-            loaded = [
-                PolicyModule(load_for("next_token", checkpoint, self._dtype)) for checkpoint in model.checkpoints
-            ]
+            loaded = [PolicyModule(load_for("next_token", checkpoint, self._dtype)) for checkpoint in model.checkpoints]
         self._models = [each.to(self._device).eval() for each in loaded]
         self._model = model
 
@@ -98,4 +96,6 @@ class TorchStepScorer:
 
 def _ranges(starts: Sequence[int] | np.ndarray, ends: Sequence[int] | np.ndarray) -> np.ndarray:
     """All of starts[0]..ends[0]-1, then of the next."""
-    return np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)] or [np.zeros(0, int)])
+    return np.concatenate(
+        [np.arange(start, end) for start, end in zip(starts, ends, strict=True)] or [np.zeros(0, int)]
+    )

@@ -111,8 +111,8 @@ def share_out(resources: Resources, available: Mapping[str, float], scorers: int
     else:
         raise MachineError(
             f"the recipe asks for {resources.generators} generators x {resources.tensor_parallel} GPUs, "
-            f"{resources.learners} learners and {scorers} step scorers, {asked} GPUs; the cluster has {gpus:g}. Lower resources.generators, "
-            "resources.tensor_parallel or resources.learners"
+            f"{resources.learners} learners and {scorers} step scorers, {asked} GPUs; the cluster has {gpus:g}. "
+            "Lower resources.generators, resources.tensor_parallel or resources.learners"
         )
     shares = (generator_share, learner_share, scorer_share)
     return Bundles("cuda", *({"CPU": core_share, "GPU": share} for share in shares))
@@ -136,8 +136,8 @@ def place(resources: Resources, scorers: int = 0) -> Placement:
         if not group.wait(timeout_seconds=resources.start_timeout_s):
             raise MachineError(
                 f"Ray could not place {resources.generators} generators ({bundles.generator}) and "
-                f"{resources.learners} learners ({bundles.learner}) within {resources.start_timeout_s:g} s; free now: {ray.available_resources()}. "
-                "Something else holds the devices: wait for it, or ask for less"
+                f"{resources.learners} learners ({bundles.learner}) within {resources.start_timeout_s:g} s; free now: "
+                f"{ray.available_resources()}. Something else holds the devices: wait for it, or ask for less"
             )
     except BaseException:
         ray.shutdown()

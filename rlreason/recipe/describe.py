@@ -16,8 +16,8 @@ from rich.tree import Tree
 
 from rlreason.recipe.plan import Plan, PlannedStage
 from rlreason.recipe.schema import Evaluation, Recipe
-from rlreason.recipe.sizes import LIBRARY_BYTES, Estimate, Machine, fits, gib
 from rlreason.recipe.scorers import Prm
+from rlreason.recipe.sizes import LIBRARY_BYTES, Estimate, Machine, fits, gib
 from rlreason.recipe.stages import Rl
 
 _COLOURS = {"pretrain": "magenta", "sft": "cyan", "rl": "green", "prm": "blue", "evaluate": "yellow"}

@@ -97,6 +97,10 @@ class Reward(Config):
     kwargs: dict[str, Any] = Field(default_factory=dict)
     deadline_s: PositiveFloat = 10.0
     """Wall-clock seconds one completion may take before its worker is killed and the rollout counts as unscored."""
+    fresh: bool = False
+    """True: each completion is scored in a fork of its worker, so that nothing it changes there can reach the next.
+    Costs milliseconds a completion: little beside a grader that runs code, much beside one that compares text. Not for
+    batch and async rewards."""
 
 
 class Rubric(Config):

@@ -88,7 +88,9 @@ class Implicit(Config):
     @model_validator(mode="after")
     def _two_policies(self) -> Implicit:
         if self.policy == self.reference:
-            raise ValueError(f"policy and reference are both {self.policy!r}, so that every step scores 0; name two arms")
+            raise ValueError(
+                f"policy and reference are both {self.policy!r}, so that every step scores 0; name two arms"
+            )
         return self
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 UPDATES = pa.schema(
     [
@@ -75,6 +75,7 @@ ROLLOUTS = pa.schema(
         pa.field("reward", pa.float64()),  # null: unscored, left out of the group's baseline
         pa.field("advantage", pa.float64(), nullable=False),
         pa.field("parts", pa.string(), nullable=False),  # JSON: {name: float}
+        pa.field("step_scores", pa.string(), nullable=False),  # JSON: {who: [[start, end, score], ...]}
         pa.field("prompt_tokens", pa.list_(pa.int32()), nullable=False),
         pa.field("completion_tokens", pa.list_(pa.int32()), nullable=False),
         pa.field("generator_logprobs", pa.list_(pa.float32()), nullable=False),
@@ -84,9 +85,24 @@ ROLLOUTS = pa.schema(
 )
 """One row a rollout of an RL stage."""
 
+STEPS = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("level", pa.string(), nullable=False),
+        pa.field("problem", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),
+        pa.field("step", pa.int32(), nullable=False),  # counts from 0 within the derivation
+        pa.field("verdict", pa.string(), nullable=False),  # the check's: "right", "wrong", "unsupported", "repeated"
+        pa.field("kind", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),  # the step scorer's probability that it is right
+    ]
+)
+"""One row a step of the held-out derivations on which a step scorer is judged."""
+
 TABLES: dict[str, pa.Schema] = {
     "updates": UPDATES,
     "problems": PROBLEMS,
     "evaluations": EVALUATIONS,
     "rollouts": ROLLOUTS,
+    "steps": STEPS,
 }

@@ -159,11 +159,13 @@ def _add_band(figure: go.Figure, name: str, estimates: Mapping[int, Estimate], s
 
 def _training(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
     reinforced = [curves for curves in summary.curves if curves.type == "rl"]
-    supervised = [curves for curves in summary.curves if curves.type != "rl"]
+    supervised = [curves for curves in summary.curves if curves.type in ("pretrain", "sft")]
+    wrong_steps = "right answers with wrong steps"
     wanted = [
         ("reward_mean", "Reinforcement learning: mean reward", "reward", reinforced),
         ("correct_mean", "Reinforcement learning: share right", "completions right", reinforced),
         ("loss", "Supervised training: loss", "loss (nats a token)", supervised),
+        ("right_answer_wrong_steps", "Reinforcement learning: right answers with wrong steps", wrong_steps, reinforced),
     ]
     found = []
     for metric, title, y_title, stages in wanted:
@@ -173,10 +175,11 @@ def _training(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
         figure = _figure(y_title, "update", height=280)
         for curves in recorded:
             _add_curve(figure, curves, metric, styles)
-        if metric == "correct_mean":
+        if metric in ("correct_mean", "right_answer_wrong_steps"):
             _as_percent(figure)
         alt = f"Lines of {y_title} by update, one a training stage, in the colour of the arm that ends in it."
-        found.append(Chart("training", f"training_{metric}", title, alt, figure))
+        section = "audit" if metric == "right_answer_wrong_steps" else "training"
+        found.append(Chart(section, f"training_{metric}", title, alt, figure))
     return found
 
 

@@ -18,6 +18,7 @@ from rlreason.records import RunFolder, write_json, write_text
 from rlreason.report.examples import collect_examples
 from rlreason.report.figures import arm_styles, charts
 from rlreason.report.lineage import lineage
+from rlreason.report.reward_tables import reward_tables
 from rlreason.report.summary import Summary
 from rlreason.report.tables import duration, interval, percent, tables
 
@@ -27,7 +28,7 @@ def render(folder: RunFolder, summary: Summary) -> Path:
     context = {
         "summary": summary,
         "manifest": summary.manifest,
-        "tables": tables(summary),
+        "tables": tables(summary) | reward_tables(summary),
         "tree": lineage(summary.plan),
         "rebuild": f"rlreason report {folder.path}",
         "several_seeds": len(summary.manifest.seeds) > 1,

@@ -16,6 +16,7 @@ import pandas as pd
 
 from rlreason.records import ManifestRecord, PlanRecord, RunFolder, read_manifest, read_plan, read_table
 from rlreason.report.levels import COLUMNS, LevelSummary, summarise_level
+from rlreason.report.scorers import ScorerSummary, summarise_scorers
 from rlreason.report.training import Curves, metrics_by_update
 
 
@@ -78,6 +79,7 @@ class Summary:
     arms: dict[str, ArmSummary]
     stages: dict[str, StageRun]
     curves: tuple[Curves, ...]
+    scorers: tuple[ScorerSummary, ...]
     differences: tuple[Difference, ...]
     wall_seconds: float | None
     missing: tuple[str, ...]
@@ -91,6 +93,7 @@ class Summary:
             "description": manifest.description,
             "arms": {name: arm.as_json() for name, arm in self.arms.items()},
             "training": {curves.stage: curves.as_json() for curves in self.curves},
+            "scorers": {scorer.stage: scorer.as_json() for scorer in self.scorers},
             "differences": [
                 {"level": each.level, "higher": list(each.higher), "lower": list(each.lower)}
                 for each in self.differences
@@ -131,6 +134,7 @@ def summarise(folder: RunFolder) -> Summary:
         arms=arms,
         stages=stages,
         curves=_curves(folder, plan),
+        scorers=summarise_scorers(folder, plan),
         differences=differences(arms),
         wall_seconds=_wall_seconds(manifest),
         missing=tuple(missing),

@@ -169,10 +169,11 @@ def _pass_at_k(summary: Summary, level: str) -> Table:
 
 
 def _training(curves: Iterable[Curves]) -> list[Table]:
-    """One table for reinforced and one for supervised stages, each with the metrics that its stages recorded."""
+    """A table a kind of stage, each with the metrics that its stages recorded."""
     found = []
-    for title, reinforced in (("Reinforcement learning", True), ("Supervised training", False)):
-        stages = [each for each in curves if (each.type == "rl") == reinforced]
+    kinds = {"Reinforcement learning": ("rl",), "Supervised training": ("pretrain", "sft"), "Step scorers": ("prm",)}
+    for title, types in kinds.items():
+        stages = [each for each in curves if each.type in types]
         metrics = [metric for metric in TRAINING_METRICS if any(each.before_after(metric) for each in stages)]
         rows = [
             (

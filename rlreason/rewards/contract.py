@@ -9,9 +9,10 @@
 It may be `async def`; with `@reward(batch=True)` it takes `(problems, completions, derivations)`, three lists of one
 length, and returns as many verdicts. A verdict is a number or a bool, a `Score`, or a mapping with `reward` and
 perhaps `correct` (True, False, None), `parts` (named numbers, recorded) and `steps`: a number for each of
-`derivation.steps`, or spans of the plug-in's own, `{"start": 0, "end": 12, "score": 0.5}`, in text order. A class gets the recipe's `kwargs` when it is made, a function at every call.
-`derivation` is the task's own check of the completion (`DerivationCheck`). The decorator may be left out: it only says
-`batch`. Finding plug-ins is done in `loader`, calling them in `grading`, and keeping them in bounds in `pool`.
+`derivation.steps`, or spans of the plug-in's own, `{"start": 0, "end": 12, "score": 0.5}`, in text order. A class gets
+the recipe's `kwargs` when it is made, a function at every call. `derivation` is the task's own check of the completion
+(`DerivationCheck`). The decorator may be left out: it only says `batch`. Finding plug-ins is done in `loader`, calling
+them in `grading`, and keeping them in bounds in `pool`.
 """
 
 from __future__ import annotations

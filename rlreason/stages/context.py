@@ -49,6 +49,10 @@ class Context:
     engines: Engines
     pool: ScoringPool
     progress: Progress
+    bases: Mapping[int, Path]
+    """Seed -> Hugging Face directory that arms start from."""
+    scorer_folders: Mapping[str, Path]
+    """Hugging Face directories of the step scorers that are read from one, by name."""
 
     def task(self, name: str | None) -> Task:
         """The task of that name; None where the recipe has one task."""
@@ -57,6 +61,10 @@ class Context:
     def checkpoint(self, stage: str) -> Path:
         """The Hugging Face directory that a training stage leaves."""
         return self.folder.stage(stage) / MODEL
+
+    def model(self, stage: str | None, seed: int) -> Path:
+        """The Hugging Face directory that a training stage leaves; None: where arms start from under that seed."""
+        return self.bases[seed] if stage is None else self.checkpoint(stage)
 
     def state(self, stage: str) -> Path:
         """The folder of a stage's resumable states."""

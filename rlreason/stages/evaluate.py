@@ -19,7 +19,7 @@ from rlreason.recipe.plan import PlannedStage
 from rlreason.recipe.schema import Evaluation
 from rlreason.records.tables import part_numbers, write_part
 from rlreason.stages.context import Context
-from rlreason.stages.rollouts import complete, score, scored_columns
+from rlreason.stages.rollouts import complete, sampling_settings, score, scored_columns
 from rlreason.tasks.sampling import sample
 from rlreason.types import Problem, Rollout
 
@@ -62,7 +62,7 @@ def blocks(items: Sequence[Asked], completions_each: int) -> Iterator[tuple[int,
 def run_block(context: Context, stage: PlannedStage, config: Evaluation, items: Sequence[Asked]) -> list[Rollout]:
     """Greedy and sampled completions of a block, scored."""
     problems = [item.problem for item in items]
-    drawn = SamplingSettings(config.sampling.temperature, config.sampling.top_p, config.sampling.max_new_tokens)
+    drawn = sampling_settings(config.sampling)
     greedy = SamplingSettings(0.0, 1.0, config.sampling.max_new_tokens)
     seeds = [
         [derive_seed(stage.seed, stage.id, problem.id, number) for number in range(config.samples)]

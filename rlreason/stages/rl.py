@@ -1,6 +1,6 @@
 """Reinforcement learning: on-policy, group-relative, synchronous. One update reads as one line of calls, top to bottom.
 
-    pick problems -> generate -> score -> advantages -> learn -> sync -> record
+    pick problems -> generate -> score -> advantages -> credit -> learn -> sync -> record
 
 What any of these does is elsewhere; here is their order, their timing, and what a killed stage resumes from.
 """
@@ -18,16 +18,18 @@ import numpy as np
 from rlreason.algorithms.advantages import group_relative_advantages
 from rlreason.algorithms.losses import token_weights
 from rlreason.algorithms.seeding import derive_seed
-from rlreason.curriculum.scheduler import ProblemScheduler, Source
+from rlreason.curriculum.scheduler import ProblemScheduler
 from rlreason.engines.checkpoints import PARTIAL, finish, newest_state, promote
-from rlreason.engines.protocols import PolicyBatch, PolicySettings, SamplingSettings
+from rlreason.engines.protocols import PolicyBatch, PolicySettings
 from rlreason.errors import CheckpointError, ScoringFailed
 from rlreason.recipe.plan import PlannedStage
 from rlreason.recipe.stages import Rl
 from rlreason.records.run_folder import read_json, write_json
 from rlreason.records.tables import drop_parts_from, write_part
+from rlreason.stages.audit import outcome_metrics, step_metrics
 from rlreason.stages.context import MODEL, Context
-from rlreason.stages.rollouts import complete, rollout_columns, score
+from rlreason.stages.rollouts import complete, rollout_columns, sampling_settings, score, sources_of
+from rlreason.stages.steps import score_steps, scorer_model, token_credit
 from rlreason.stages.updates import UpdateLog
 from rlreason.types import Group, Problem
 
@@ -56,11 +58,6 @@ class Clock:
         return {"seconds": total, **named, "seconds_other": total - sum(named.values())}
 
 
-def sampling_settings(config: Rl) -> SamplingSettings:
-    """The recipe's sampling as the engines take it."""
-    return SamplingSettings(config.sampling.temperature, config.sampling.top_p, config.sampling.max_new_tokens)
-
-
 def rewards_of(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray]:
     """(rewards [P, G] float with NaN where unscored, scored [P, G] bool).
 
@@ -84,11 +81,12 @@ def rewards_of(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray]:
     return rewards, scored
 
 
-def policy_batch(groups: Sequence[Group], advantages: np.ndarray, scored: np.ndarray, config: Rl) -> PolicyBatch:
+def policy_batch(groups: Sequence[Group], credit: np.ndarray, scored: np.ndarray, config: Rl) -> PolicyBatch:
     """The rollouts of an optimizer update as one flat batch. Unscored rollouts carry weight 0.
 
     Args:
-        advantages, scored: [P, G].
+        credit: [P, G, T], the advantage of each token, padded behind a completion's last.
+        scored: [P, G].
     """
     completions = [rollout.completion for group in groups for rollout in group.rollouts]
     lengths = np.array([len(completion.tokens) for completion in completions], dtype=np.int32)
@@ -100,42 +98,22 @@ def policy_batch(groups: Sequence[Group], advantages: np.ndarray, scored: np.nda
         prompt_lengths=np.array([len(completion.prompt_tokens) for completion in completions], dtype=np.int32),
         lengths=lengths,
         generator_logprobs=np.concatenate([completion.generator_logprobs for completion in completions]),
-        advantages=np.repeat(advantages.reshape(-1), lengths).astype(np.float32),
+        advantages=credit[np.arange(credit.shape[-1]) < lengths.reshape(*scored.shape, 1)].astype(np.float32),
         weights=np.repeat(weights, lengths).astype(np.float32),
     )
 
 
 def learn(
-    context: Context, groups: Sequence[Group], advantages: np.ndarray, scored: np.ndarray, update: int, config: Rl
+    context: Context, groups: Sequence[Group], credit: np.ndarray, scored: np.ndarray, update: int, config: Rl
 ) -> dict[str, float]:
-    """The optimizer updates of one batch of rollouts; metrics are averaged over them."""
+    """The optimizer updates of one batch of rollouts; metrics are averaged over them. `credit`: [P, G, T]."""
     cuts = np.array_split(np.arange(len(groups)), config.minibatches)
     collected = []
     for number, cut in enumerate(cuts):
-        batch = policy_batch([groups[index] for index in cut], advantages[cut], scored[cut], config)
+        batch = policy_batch([groups[index] for index in cut], credit[cut], scored[cut], config)
         step = (update - 1) * config.minibatches + number + 1
         collected.append(context.engines.learner.update(batch, step, on_policy=number == 0))
     return {name: float(np.mean([metrics[name] for metrics in collected])) for name in collected[0]}
-
-
-def outcome_metrics(groups: Sequence[Group], rewards: np.ndarray, advantages: np.ndarray) -> dict[str, float]:
-    """What is recorded of the rollouts of an update."""
-    rollouts = [rollout for group in groups for rollout in group.rollouts]
-    correct = [rollout.score.correct for rollout in rollouts if rollout.score.correct is not None]
-    derivations = [
-        rollout.score.derivation_correct for rollout in rollouts if rollout.score.derivation_correct is not None
-    ]
-    wrong_steps = [rollout.score.derivation_correct is False for rollout in rollouts if rollout.score.correct]
-    return {
-        "reward_mean": float(np.nanmean(rewards)),
-        "correct_mean": float(np.mean(correct)) if correct else float("nan"),
-        "derivation_correct_mean": float(np.mean(derivations)) if derivations else float("nan"),
-        "right_answer_wrong_steps": float(np.mean(wrong_steps)) if wrong_steps else 0.0,
-        "informative_groups": float((np.abs(advantages).max(axis=1) > 0).mean()),
-        "unscored": float(np.isnan(rewards).sum()),
-        "completion_tokens_mean": float(np.mean([len(rollout.completion.tokens) for rollout in rollouts])),
-        "cut_by_length": float(np.mean([rollout.completion.finish_reason == "length" for rollout in rollouts])),
-    }
 
 
 def run_update(
@@ -146,20 +124,22 @@ def run_update(
     problems = scheduler.next(config.prompts_per_update)
     seeds = sample_seeds(stage, update, problems, config.group_size)
     with clock.phase("generate"):
-        completions = complete(context, problems, seeds, sampling_settings(config))
+        completions = complete(context, problems, seeds, sampling_settings(config.sampling))
     with clock.phase("score"):
-        groups = score(context, problems, completions)
+        groups = score_steps(context, stage, score(context, problems, completions))
     rewards, scored = rewards_of(groups)
     advantages = group_relative_advantages(rewards, scored, config.advantage.scale)
+    credit = token_credit(context.codec, groups, advantages, scored, config)
     with clock.phase("learn"):
-        learned = learn(context, groups, advantages, scored, update, config)
+        learned = learn(context, groups, credit, scored, update, config)
     with clock.phase("sync"):
         context.engines.generator.load_weights(context.engines.learner.weights(), policy_version=update)
     columns = rollout_columns(stage.id, update, groups, advantages, learned["mismatch_mean"])
     write_part(context.folder, "rollouts", stage.id, update, columns)
     timing = clock.metrics()
     return {
-        **outcome_metrics(groups, rewards, advantages),
+        **outcome_metrics(groups, rewards, credit),
+        **step_metrics(groups, config.step_scorer),
         **learned,
         **timing,
         "completions_per_second": rewards.size / timing["seconds"],
@@ -178,10 +158,8 @@ def sample_seeds(stage: PlannedStage, update: int, problems: Sequence[Problem], 
 
 def make_scheduler(context: Context, stage: PlannedStage, config: Rl) -> ProblemScheduler:
     """The stage's source of problems, with its own random generator."""
-    sources = [Source(context.task(entry.task).name, entry.cells, entry.level, entry.weight) for entry in config.data]
-    return ProblemScheduler(
-        context.tasks, sources, np.random.default_rng(derive_seed(stage.seed, stage.id, "curriculum"))
-    )
+    random = np.random.default_rng(derive_seed(stage.seed, stage.id, "curriculum"))
+    return ProblemScheduler(context.tasks, sources_of(context, config.data), random)
 
 
 def save_state(context: Context, stage: PlannedStage, update: int, scheduler: ProblemScheduler) -> None:
@@ -224,6 +202,9 @@ def run_rl(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, 
         seed=derive_seed(stage.seed, stage.id, "learner") % 2**31,
     )
     learner, generator = context.engines.learner, context.engines.generator
+    if stage.scorer is not None:
+        assert context.engines.scorer is not None, "started where the recipe has scorers"
+        context.engines.scorer.load(scorer_model(context, stage.scorer, stage.seed))
     learner.begin(parent.resolve(), settings, learner_state)
     try:
         generator.load_weights(learner.weights(), policy_version=done)

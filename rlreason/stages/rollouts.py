@@ -9,9 +9,21 @@ from typing import Any
 
 import numpy as np
 
+from rlreason.curriculum.scheduler import Source
 from rlreason.engines.protocols import SamplingSettings
+from rlreason.recipe.stages import Mixture, Sampling
 from rlreason.stages.context import Context
 from rlreason.types import Completion, Group, Problem, Rollout, Score
+
+
+def sampling_settings(sampling: Sampling) -> SamplingSettings:
+    """The recipe's sampling as the engines take it."""
+    return SamplingSettings(sampling.temperature, sampling.top_p, sampling.max_new_tokens)
+
+
+def sources_of(context: Context, data: Sequence[Mixture]) -> list[Source]:
+    """The recipe's entries of problems as a scheduler takes them."""
+    return [Source(context.task(entry.task).name, entry.cells, entry.level, entry.weight) for entry in data]
 
 
 def complete(
@@ -71,6 +83,12 @@ def _steps_json(score: Score) -> str:
     return json.dumps([asdict(step) for step in score.steps])
 
 
+def _step_scores_json(score: Score) -> str:
+    return json.dumps(
+        {who: [[step.start, step.end, step.score] for step in steps] for who, steps in score.step_scores.items()}
+    )
+
+
 def scored_columns(stage: str, rollouts: Sequence[Rollout]) -> dict[str, list[Any]]:
     """The columns that evaluations and rollouts share (`records.schema`)."""
     return {
@@ -107,6 +125,7 @@ def rollout_columns(
         "reward": [rollout.score.reward for rollout in rollouts],
         "advantage": advantages.reshape(-1).tolist(),
         "parts": [json.dumps(dict(rollout.score.parts)) for rollout in rollouts],
+        "step_scores": [_step_scores_json(rollout.score) for rollout in rollouts],
         "prompt_tokens": [rollout.completion.prompt_tokens for rollout in rollouts],
         "completion_tokens": [rollout.completion.tokens for rollout in rollouts],
         "generator_logprobs": [rollout.completion.generator_logprobs for rollout in rollouts],

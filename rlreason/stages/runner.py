@@ -32,6 +32,7 @@ from rlreason.stages.binding import BoundRecipe, bind, estimate_engines
 from rlreason.stages.context import Context, Progress
 from rlreason.stages.evaluate import run_evaluate
 from rlreason.stages.manifest import make_manifest, now
+from rlreason.stages.prm import run_prm
 from rlreason.stages.rl import run_rl
 from rlreason.stages.supervised import run_supervised
 from rlreason.tasks.registry import task_spec
@@ -42,6 +43,7 @@ STAGES: dict[str, StageFunction] = {
     "pretrain": run_supervised,
     "sft": run_supervised,
     "rl": run_rl,
+    "prm": run_prm,
     "evaluate": run_evaluate,
 }
 
@@ -142,7 +144,7 @@ def base_model(run: RunFolder, bound: BoundRecipe, seed: int) -> Path:
     words = list(dict.fromkeys(word for task in bound.tasks.values() for word in task.words()))
     folder = run.path / "base" / f"seed-{seed}"
     if not (folder / "config.json").exists():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # transformers asks DeepSpeed, which would warn on the terminal
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # see _local
         partial = folder.with_name(folder.name + ".partial")
         make_model(partial, bound.recipe.model.scratch, words, derive_seed(seed, "base") % 2**31)
         partial.rename(folder)
@@ -165,6 +167,8 @@ def start_engines(recipe: Recipe, checkpoint: Path, max_tokens: int, logs: Path)
 def _local(*arguments: Any, **options: Any) -> Any:
     from rlreason.engines.local import start_local
 
+    # transformers asks DeepSpeed, which looks for an accelerator and would warn on the terminal
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
     return start_local(*arguments, **options)
 
 
@@ -205,10 +209,10 @@ def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], pro
         stack.callback(engines.close)
         progress.note(f"engines ready after {time.monotonic() - begun:.0f} s")
         write_manifest(run, bound, engines)
-        context = Context(recipe, run, bound.tasks, TextCodec(first), engines, pool, progress)
+        codec = TextCodec(first)
+        context = Context(recipe, run, bound.tasks, codec, engines, pool, progress, bases, bound.scorer_folders)
         for stage in todo:
-            parent = bases[stage.seed] if stage.parent is None else context.checkpoint(stage.parent)
-            run_stage(context, stage, parent)
+            run_stage(context, stage, context.model(stage.parent, stage.seed))
 
 
 def run_stage(context: Context, stage: PlannedStage, parent: Path) -> None:

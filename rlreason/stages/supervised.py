@@ -1,11 +1,12 @@
 """Pretraining and supervised fine-tuning: problems and texts to packed rows, rows to the learner.
 
-Which tokens are trained is decided here (`pretrain`: all; `sft`: what follows the prompt, and plain texts whole); how
-a row is trained belongs to the learner.
+The training of step scorers (`prm`) ends here too, with rows of its own. Which tokens are trained is decided here
+(`pretrain`: all; `sft`: what follows the prompt, and plain texts whole); how a row is trained belongs to the learner.
 """
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from rlreason.engines.codec import TextCodec
 from rlreason.engines.protocols import SupervisedJob, SupervisedRows
 from rlreason.errors import UserError
 from rlreason.recipe.plan import PlannedStage
+from rlreason.recipe.scorers import Prm
 from rlreason.recipe.stages import Mixture, Pretrain, Sft
 from rlreason.stages.context import MODEL, Context
 from rlreason.stages.updates import UpdateLog
@@ -83,6 +85,20 @@ def build_rows(
     Raises:
         UserError: an example is longer than a row.
     """
+    blocks = (tokenise([next(pairs) for _ in range(BLOCK)], codec, train_prompt) for _ in itertools.count())
+    return fill_rows(blocks, rows, width)
+
+
+def fill_rows(
+    blocks: Iterator[tuple[Sequence[np.ndarray], Sequence[np.ndarray]]], rows: int, width: int
+) -> SupervisedRows:
+    """Pack `rows` rows of `width` tokens.
+
+    Args:
+        blocks: without end; the tokens [T] and the labels [T] of some sequences, which are packed among each other.
+    Raises:
+        UserError: a sequence is longer than a row.
+    """
     packed = SupervisedRows(
         tokens=np.zeros((rows, width), dtype=np.int32),
         labels=np.full((rows, width), IGNORED, dtype=np.int32),
@@ -90,7 +106,7 @@ def build_rows(
     )
     filled = 0
     while filled < rows:
-        tokens, labels = tokenise([next(pairs) for _ in range(BLOCK)], codec, train_prompt)
+        tokens, labels = next(blocks)
         longest = max(len(sequence) for sequence in tokens)
         if longest > width:
             raise UserError(f"an example has {longest} tokens, more than row_tokens {width}; raise row_tokens")
@@ -130,10 +146,16 @@ def run_supervised(context: Context, stage: PlannedStage, parent: Path) -> Mappi
     """Run a `pretrain` or `sft` stage from the checkpoint `parent`; returns its closing figures."""
     config = stage.config
     assert isinstance(config, Pretrain | Sft)
+    context.progress.stage_started(stage, config.updates, "updates", 0)
+    return train_rows(context, stage, parent, prepare(context, stage))
+
+
+def train_rows(context: Context, stage: PlannedStage, parent: Path, rows: SupervisedRows) -> Mapping[str, float]:
+    """Train packed rows and leave the stage's checkpoint; returns closing figures."""
+    config = stage.config
+    assert isinstance(config, Pretrain | Sft | Prm)
     output = context.folder.stage(stage.id) / f"{MODEL}{PARTIAL}"
     shutil.rmtree(output, ignore_errors=True)
-    context.progress.stage_started(stage, config.updates, "updates", 0)
-    rows = prepare(context, stage)
     trained = (rows.labels != IGNORED).reshape(config.updates, -1).sum(axis=1)
     held = ((rows.positions > 0).sum() + len(rows.tokens)) / rows.tokens.size
     log = UpdateLog(context.folder, stage.id, config.checkpoint_every)
@@ -155,6 +177,7 @@ def run_supervised(context: Context, stage: PlannedStage, parent: Path) -> Mappi
         optimizer=config.optimizer,
         checkpoint_every=config.checkpoint_every,
         seed=derive_seed(stage.seed, stage.id, "learner") % 2**31,
+        objective="step_labels" if isinstance(config, Prm) else "next_token",
     )
     figures = context.engines.learner.supervised(job, rows, report)
     log.flush(config.updates)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 from rlreason.records.run_folder import RunFolder
@@ -29,8 +30,9 @@ class UpdateLog:
         for metric, value in metrics.items():
             for column, cell in zip(self._rows, (self._stage, update, metric, float(value)), strict=True):
                 self._rows[column].append(cell)
+        told = {metric: None if math.isnan(value) else value for metric, value in metrics.items()}  # JSON has no NaN
         with self._folder.metrics_path.open("a") as stream:
-            stream.write(json.dumps({"stage": self._stage, "update": update, **metrics}) + "\n")
+            stream.write(json.dumps({"stage": self._stage, "update": update, **told}) + "\n")
         if update % self._flush_every == 0:
             self.flush(update)
 

@@ -44,7 +44,11 @@ def test_kinds_of_engines_share_gpus_where_there_are_enough_for_each_kind_alone(
             2,
             r"3 generators x 1 GPUs, 2 learners and 0 step scorers, 5 GPUs; the cluster has 2\. Lower",
         ),
-        (Resources(tensor_parallel=2), 2, r"1 generators x 2 GPUs, 1 learners and 0 step scorers, 3 GPUs; the cluster has 2\. Lower"),
+        (
+            Resources(tensor_parallel=2),
+            2,
+            r"1 generators x 2 GPUs, 1 learners and 0 step scorers, 3 GPUs; the cluster has 2\. Lower",
+        ),
         (Resources(accelerator="cuda"), 0, r"2 GPUs; the cluster has 0\. Lower resources\.generators"),
     ],
 )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rlreason.errors import RecordsError
 from rlreason.records import RunFolder, drop_parts_from, read_table, write_part
-from rlreason.records.schema import TABLES
+from rlreason.records.schema import SCHEMA_VERSION, TABLES
 
 
 def updates(count: int = 2, first: int = 1, stage: str = "s") -> dict[str, list]:
@@ -93,7 +93,8 @@ def test_token_lists_keep_their_lengths_and_types(tmp_path):
     row = evaluation()
     rollout = {name: row[name] for name in row if name not in ("level", "probe", "greedy")} | {
         "update": [1], "task": ["t"], "prompt": ["q"], "gold": ["g"], "reward": [None], "advantage": [0.0],
-        "parts": ["{}"], "prompt_tokens": [np.arange(3, dtype=np.int32)], "completion_tokens": [[]],
+        "parts": ["{}"], "step_scores": ["{}"], "prompt_tokens": [np.arange(3, dtype=np.int32)],
+        "completion_tokens": [[]],
         "generator_logprobs": [np.zeros(2, dtype=np.float32)], "learner_mismatch": [math.nan], "seed": [2**40],
     }  # fmt: skip
     write_part(folder, "rollouts", "rl", 1, rollout)
@@ -175,8 +176,8 @@ def test_files_that_others_changed_name_file_and_column(tmp_path):
         r"part-000001\.parquet: .*'other' is not one of": lambda t: t.append_column("other", pa.array([1, 2])),
         r"part-000001\.parquet: column 'value' holds string": lambda t: t.set_column(3, "value", pa.array(["a", "b"])),
         r"part-000001\.parquet: column 'stage' has 1 nulls": lambda t: t.set_column(0, "stage", pa.array(["s", None])),
-        r"schema version 2; this rlreason reads version 1": lambda t: t.replace_schema_metadata(
-            {b"rlreason.table": b"updates", b"rlreason.schema_version": b"2"}
+        rf"schema version 1; this rlreason reads version {SCHEMA_VERSION}": lambda t: t.replace_schema_metadata(
+            {b"rlreason.table": b"updates", b"rlreason.schema_version": b"1"}
         ),
         r"holds the table 'problems', not 'updates'": lambda t: t.replace_schema_metadata(
             {b"rlreason.table": b"problems"}

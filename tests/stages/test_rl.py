@@ -6,50 +6,9 @@ import pytest
 
 from rlreason.engines.protocols import PolicyBatch
 from rlreason.errors import ScoringFailed
-from rlreason.recipe.stages import Rl
-from rlreason.stages.rl import Clock, learn, outcome_metrics, policy_batch, rewards_of
-from rlreason.types import Completion, Group, Problem, Rollout, Score
-
-
-def config(**changes) -> Rl:
-    plain = {
-        "type": "rl",
-        "data": [{"cells": ["*"]}],
-        "updates": 4,
-        "prompts_per_update": 4,
-        "group_size": 2,
-        "sampling": {"max_new_tokens": 10},
-        "optimizer": {"learning_rate": 1e-3},
-    }
-    return Rl.model_validate({**plain, **changes})
-
-
-def group(name: str, *rollouts: tuple[list[int], Score], prompt: tuple[int, ...] = (1, 2)) -> Group:
-    problem = Problem(name, "t", "c", "train", "?", "!", "!")
-    return Group(
-        problem,
-        tuple(
-            Rollout(
-                problem,
-                sample,
-                Completion(
-                    prompt_tokens=np.array(prompt, dtype=np.int32),
-                    tokens=np.array(tokens, dtype=np.int32),
-                    generator_logprobs=-np.array(tokens, dtype=np.float32) / 10,
-                    text=str(tokens),
-                    finish_reason="stop" if tokens[-1] == 9 else "length",
-                    policy_version=0,
-                    seed=sample,
-                ),
-                score,
-            )
-            for sample, (tokens, score) in enumerate(rollouts)
-        ),
-    )
-
-
-def failed(cause: str) -> Score:
-    return Score(reward=None, failure=cause)
+from rlreason.stages.rl import Clock, learn, policy_batch, rewards_of
+from rlreason.types import Score
+from tests.stages.groups import config, failed, group
 
 
 def test_unscored_rollouts_are_nan_and_marked():
@@ -75,14 +34,15 @@ def test_a_batch_worked_by_hand():
         group("a", ([3, 4], Score(1.0)), ([5, 6, 9], Score(0.0)), prompt=(1,)),
         group("b", ([7], failed("no")), ([8, 9], Score(1.0)), prompt=(1, 2)),
     ]
-    advantages = np.array([[1.0, -1.0], [0.0, 0.5]])
+    # what stands behind a completion's last token is not looked at
+    credit = np.array([[[1.0, 2.0, 7.0], [-1.0, -1.0, -3.0]], [[0.0, 7.0, 7.0], [0.5, 0.25, 7.0]]])
     scored = np.array([[True, True], [False, True]])
-    batch = policy_batch(groups, advantages, scored, config())
+    batch = policy_batch(groups, credit, scored, config())
     assert batch.tokens.tolist() == [1, 3, 4, 1, 5, 6, 9, 1, 2, 7, 1, 2, 8, 9]
     assert batch.prompt_lengths.tolist() == [1, 1, 2, 2]
     assert batch.lengths.tolist() == [2, 3, 1, 2]
     assert batch.generator_logprobs.tolist() == pytest.approx([-0.3, -0.4, -0.5, -0.6, -0.9, -0.7, -0.8, -0.9])
-    assert batch.advantages.tolist() == [1, 1, -1, -1, -1, 0, 0.5, 0.5]
+    assert batch.advantages.tolist() == [1, 2, -1, -1, -3, 0, 0.5, 0.25]
     # seven trained tokens: the unscored one counts for nothing
     assert batch.weights.tolist() == pytest.approx([1 / 7] * 5 + [0] + [1 / 7] * 2)
 
@@ -100,7 +60,7 @@ def test_the_loss_s_denominator_is_the_recipe_s(denominator, weights):
         group("b", ([7], failed("no")), ([8, 9], Score(1.0))),
     ]
     scored = np.array([[True, True], [False, True]])
-    batch = policy_batch(groups, np.zeros((2, 2)), scored, config(loss={"denominator": denominator}))
+    batch = policy_batch(groups, np.zeros((2, 2, 3)), scored, config(loss={"denominator": denominator}))
     assert batch.weights.tolist() == pytest.approx(weights)
 
 
@@ -119,42 +79,10 @@ def test_minibatches_are_numbered_on_and_only_the_first_is_on_policy():
     groups = [group(name, ([3 + index], Score(1.0)), prompt=(1,)) for index, name in enumerate("abcd")]
     notebook = Notebook()
     context = SimpleNamespace(engines=SimpleNamespace(learner=notebook))
-    metrics = learn(context, groups, np.zeros((4, 1)), np.ones((4, 1), bool), 3, config(minibatches=2))
+    metrics = learn(context, groups, np.zeros((4, 1, 1)), np.ones((4, 1), bool), 3, config(minibatches=2))
     # the third batch of rollouts in two halves: optimizer updates 5 and 6
     assert notebook.asked == [([1, 3, 1, 4], 5, True), ([1, 5, 1, 6], 6, False)]
     assert metrics["loss"] == 5.5
-
-
-def test_outcome_metrics_worked_by_hand():
-    groups = [
-        group(
-            "a",
-            ([3, 9], Score(1.0, correct=True, derivation_correct=True)),
-            ([4, 5, 6, 9], Score(1.0, correct=True, derivation_correct=False)),
-        ),
-        group("b", ([7, 8], Score(0.0, correct=False, derivation_correct=False)), ([7, 8], failed("no"))),
-    ]
-    rewards, _ = rewards_of(groups)
-    metrics = outcome_metrics(groups, rewards, np.array([[0.5, -0.5], [0.0, 0.0]]))
-    assert metrics == pytest.approx(
-        {
-            "reward_mean": 2 / 3,
-            "correct_mean": 2 / 3,
-            "derivation_correct_mean": 1 / 3,
-            "right_answer_wrong_steps": 1 / 2,
-            "informative_groups": 1 / 2,
-            "unscored": 1,
-            "completion_tokens_mean": 10 / 4,
-            "cut_by_length": 1 / 2,
-        }
-    )
-
-
-def test_rewards_that_judge_no_answer_leave_those_figures_undefined():
-    groups = [group("a", ([3], Score(0.3)), ([4], Score(0.1)))]
-    metrics = outcome_metrics(groups, rewards_of(groups)[0], np.array([[1.0, -1.0]]))
-    assert np.isnan(metrics["correct_mean"]) and np.isnan(metrics["derivation_correct_mean"])
-    assert metrics["right_answer_wrong_steps"] == 0.0
 
 
 def test_a_clock_accounts_for_all_the_time():
