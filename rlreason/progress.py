@@ -44,6 +44,7 @@ class TerminalProgress:
         self._stages = 0
         self._finished = 0
         self._history: dict[str, list[float]] = {}
+        self._unscored = 0.0
 
     def __enter__(self) -> TerminalProgress:
         self._bar.start()
@@ -66,6 +67,7 @@ class TerminalProgress:
         """Show the bar of this stage, at `done` of `total`."""
         self._close_bar()
         self._history = {}
+        self._unscored = 0.0
         description = f"[{self._finished + 1}/{self._stages}] {_label(stage)}".replace("[", r"\[")
         self._task = self._bar.add_task(description, total=total, completed=done, unit=unit, figures="")
 
@@ -74,6 +76,7 @@ class TerminalProgress:
         for metric in SHOWN:
             if math.isfinite(metrics.get(metric, math.nan)):
                 self._history.setdefault(metric, []).append(metrics[metric])
+        self._unscored += metrics.get("unscored", 0.0)
         if self._task is not None:
             self._bar.update(self._task, completed=done, figures="  ".join([*_newest(metrics), *_rate(metrics)]))
 
@@ -83,7 +86,8 @@ class TerminalProgress:
         self._finished += 1
         took = timedelta(seconds=round(seconds))
         changes = "  ".join(_change(SHOWN[metric], values) for metric, values in self._history.items())
-        self.note(f"[{self._finished}/{self._stages}] {_label(stage)}  {took}  {changes}".rstrip())
+        unscored = f"  {self._unscored:,.0f} rollouts could not be scored" if self._unscored else ""
+        self.note(f"[{self._finished}/{self._stages}] {_label(stage)}  {took}  {changes}{unscored}".rstrip())
 
     def _close_bar(self) -> None:
         if self._task is not None:
@@ -92,12 +96,14 @@ class TerminalProgress:
 
 
 def _label(stage: PlannedStage) -> str:
-    arms = ", ".join(stage.arms)
-    return f"{stage.name} of {arms}" + (f" (seed {stage.seed})" if stage.seed else "")
+    arms = f" of {', '.join(stage.arms)}" if stage.arms else ""  # a scorer may be of none
+    return f"{stage.name}{arms}" + (f" (seed {stage.seed})" if stage.seed else "")
 
 
 def _newest(metrics: Mapping[str, float]) -> list[str]:
-    return [f"{SHOWN[name]} {metrics[name]:.3g}" for name in SHOWN if math.isfinite(metrics.get(name, math.nan))]
+    shown = [f"{SHOWN[name]} {metrics[name]:.3g}" for name in SHOWN if math.isfinite(metrics.get(name, math.nan))]
+    unscored = metrics.get("unscored", 0)
+    return [*shown, f"UNSCORED {unscored:.0f}"] if unscored else shown
 
 
 def _rate(metrics: Mapping[str, float]) -> list[str]:

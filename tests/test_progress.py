@@ -39,6 +39,18 @@ def test_too_few_updates_are_not_compared():
     assert "->" not in printed([0.1, 0.9])
 
 
+def test_rollouts_that_could_not_be_scored_are_counted_where_a_person_sees_them():
+    out = io.StringIO()
+    with TerminalProgress(Console(file=out, width=200)) as progress:
+        for unscored in ([2.0, 0.0, 3.0], [0.0]):
+            progress.stage_started(stage("rl"), total=3, unit="updates", done=0)
+            for done, count in enumerate(unscored, start=1):
+                progress.stage_advanced(stage("rl"), done, {"reward_mean": 0.5, "unscored": count})
+            progress.stage_finished(stage("rl"), seconds=1.0)
+    first, second = (line for line in out.getvalue().splitlines() if line)
+    assert first.endswith("5 rollouts could not be scored") and second.endswith("reward 0.5")
+
+
 def test_a_resumed_run_says_how_much_was_done_before():
     assert "2 stages, 1 done before" in printed([0.5])
 

@@ -181,14 +181,16 @@ def _layout(recipe: Recipe, estimate: Estimate | None, machine: Machine | None) 
 def device_layout(recipe: Recipe, estimate: Estimate | None = None, machine: Machine | None = None) -> str:
     """One line: how many generators and learners, on what, where."""
     resources = recipe.resources
+    scorer = ", 1 step scorer (torch)" if recipe.scorers else ""
     if resources.generator == "torch":
-        return "generator and learner (torch) in this process, taking turns"
+        return f"generator and learner (torch){scorer} in this process, taking turns"
     on_gpu = estimate.on_gpu if estimate is not None else resources.accelerator == "cuda"
     generators, learners, width = resources.generators, resources.learners, resources.tensor_parallel
     parallel = f" x TP {width}" if width > 1 else ""
     engines = (
         f"{generators} {_plural(generators, 'generator')} ({resources.generator}{parallel})"
         f", {learners} {_plural(learners, 'learner rank')} ({resources.learner}, ZeRO {resources.zero_stage})"
+        f"{scorer}"
     )
     where = "a local Ray" if resources.address is None else f"the Ray cluster at {resources.address}"
     if on_gpu:
@@ -209,6 +211,8 @@ def _memory_rows(estimate: Estimate) -> Mapping[str, str]:
         "generator": f"{gib(generator.total)} {unit}: weights {gib(generator.weights)}, cache "
         f"{gib(generator.cache)} ({tokens:,} tokens{' at least' if estimate.on_gpu else ''})",
     }
+    if estimate.scorer:
+        rows["step scorer"] = f"{gib(estimate.scorer)}: weights of the largest of the recipe's scorers"
     if not estimate.on_gpu:
         rows["in all"] = f"{gib(estimate.host_bytes)}, with {gib(LIBRARY_BYTES)} of libraries a process"
     return rows

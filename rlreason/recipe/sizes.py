@@ -14,6 +14,7 @@ from typing import Any
 
 from rlreason.errors import MachineError, ModelError
 from rlreason.recipe.schema import Architecture, Recipe
+from rlreason.recipe.scorers import Implicit
 
 GIB = 2**30
 LIBRARY_BYTES = int(0.6 * GIB)
@@ -221,6 +222,7 @@ class Estimate:
         dtype: "float32" or "bfloat16", with "auto" decided.
         cache_bytes_per_token: of one sequence in a generator's cache, over all its devices.
         learner: one rank. generator: one device of one generator.
+        scorer: bytes of the weights that a step scorer holds; 0 where the recipe has none.
         learners, generators: how many ranks and generators.
         on_gpu: whether devices are GPUs; else all processes share the machine's memory.
         in_process: generator and learner are one process.
@@ -232,6 +234,7 @@ class Estimate:
     cache_bytes_per_token: int
     learner: LearnerMemory
     generator: GeneratorMemory
+    scorer: int
     learners: int
     generators: int
     on_gpu: bool
@@ -241,8 +244,8 @@ class Estimate:
     @property
     def host_bytes(self) -> int:
         """All engines together with their libraries: what a machine without a GPU must have free."""
-        processes = 1 if self.in_process else self.learners + self.generators
-        engines = self.learners * self.learner.total + self.generators * self.generator.total
+        processes = 1 if self.in_process else self.learners + self.generators + (self.scorer > 0)
+        engines = self.learners * self.learner.total + self.generators * self.generator.total + self.scorer
         return engines + processes * LIBRARY_BYTES
 
 
@@ -258,6 +261,8 @@ def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool) -> Estim
     parameters = count_parameters(shape)
     per_token = cache_bytes_per_token(shape, value_bytes)
     cache = _share(per_token * shape.positions, resources.tensor_parallel)
+    # an implicit scorer is two models; each scorer is freed before the next is loaded
+    models = max((2 if isinstance(each, Implicit) else 1 for each in recipe.scorers.values()), default=0)
     return Estimate(
         parameters=parameters,
         dtype=dtype,
@@ -273,6 +278,7 @@ def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool) -> Estim
             weights=_share(parameters * value_bytes, resources.tensor_parallel),
             cache=cache if on_gpu else int(resources.kv_cache_gib * GIB),
         ),
+        scorer=models * parameters * value_bytes,
         learners=resources.learners,
         generators=resources.generators,
         on_gpu=on_gpu,

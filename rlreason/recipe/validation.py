@@ -6,6 +6,7 @@ task knows a cell or a level is the task's to say, whether a plug-in works the r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING
 from rlreason.errors import ModelError, RecipeError, RewardError, one_of
 from rlreason.recipe.explain import Finding
 from rlreason.recipe.schema import Recipe, Reward
-from rlreason.recipe.shipped import shipped_folder
 from rlreason.recipe.scorers import SYMBOLIC, Implicit, Prm, ScorerConfig
+from rlreason.recipe.shipped import shipped_folder
 from rlreason.recipe.stages import Mixture, Rl
 from rlreason.recipe.yaml_text import read_yaml
 
@@ -125,6 +126,8 @@ def _check_rewards(recipe: Recipe) -> Iterator[Finding]:
                 f"{name!r} is also the name of rewards.parts[{seen[name]}]; give one of them its own `name`",
             )
         seen.setdefault(name, index)
+        if not math.isfinite(part.weight):
+            yield Finding(f"rewards.parts[{index}].weight", f"{part.weight} is not a finite number")
 
 
 def _check_scorers(recipe: Recipe) -> Iterator[Finding]:

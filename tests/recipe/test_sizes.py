@@ -239,3 +239,14 @@ def test_a_broken_configuration_is_named(tmp_path: Path, config: Any, message: s
 
 def test_bytes_for_a_person() -> None:
     assert [gib(GIB), gib(GIB * 5 // 2), gib(3 * 2**20)] == ["1.0 GiB", "2.5 GiB", "3.0 MiB"]
+
+
+def test_a_step_scorer_is_a_process_with_the_weights_of_its_largest_models(load: Any) -> None:
+    prm = "{type: prm, data: [{cells: ['*']}], optimizer: {learning_rate: 0.1}}"
+    without = estimate_memory(load().recipe, SHAPE, on_gpu=False)
+    learned = estimate_memory(load(f"scorers.one={prm}").recipe, SHAPE, on_gpu=False)
+    both = load(f"scorers.one={prm}", "scorers.two={type: implicit, policy: sft}").recipe
+    implicit = estimate_memory(both, SHAPE, on_gpu=False)
+    weights = 4 * count_parameters(SHAPE)
+    assert (without.scorer, learned.scorer, implicit.scorer) == (0, weights, 2 * weights)
+    assert learned.host_bytes - without.host_bytes == weights + LIBRARY_BYTES
