@@ -31,6 +31,9 @@ REAL = RECIPE.replace(
     "resources: {generator: torch, learner: torch, threads: 1, accelerator: cpu, micro_batch_tokens: 512}",
     "resources: {accelerator: cpu, micro_batch_tokens: 512, kv_cache_gib: 0.05}",
 )
+# with a step scorer, so that its actor is started, used, killed and resumed like the others
+REAL += "scorers: {ratio: {type: implicit, policy: sft}}\n"
+REAL = REAL.replace("type: rl\n", "type: rl\n    credit: {type: process_return, steps: ratio, weight: 0.1}\n")
 PATIENCE_S = 240
 pytestmark = pytest.mark.timeout(1200)
 RAYS_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
@@ -140,7 +143,7 @@ def whole(finished: tuple[Path, Driver]) -> Path:
 def test_a_run_leaves_no_process_and_prints_nothing_of_the_libraries_(finished):
     _, driver = finished
     names = {process.pid for process in driver.started}
-    assert len(names) > 4, "Ray's own processes, a generator, a learner and a scoring worker were seen"
+    assert len(names) > 5, "Ray's own processes, a generator, a learner, a step scorer and a scoring worker were seen"
     assert driver.left_over() == []
     assert driver.foreign_lines() == []
 
@@ -173,6 +176,15 @@ def test_generator_and_learner_held_the_same_weights_at_every_update(whole):
     assert len(rollouts) == UPDATES * 3 * 4
     assert (rollouts["policy_version"] == rollouts["update"] - 1).all()
     assert rollouts["advantage"].abs().max() > 0.5, "there was something to learn"
+
+
+def test_the_step_scorer_judged_every_step_of_every_rollout(whole):
+    rollouts = read_table(RunFolder(whole), "rollouts")
+    steps = [
+        (len(json.loads(steps)), json.loads(said)["ratio"]) for steps, said in rollouts[["steps", "step_scores"]].values
+    ]
+    assert all(count == len(said) for count, said in steps)
+    assert sum(count for count, _ in steps) > UPDATES and any(score != 0 for _, said in steps for *_, score in said)
 
 
 def test_the_policy_learned_from_its_rewards(whole):

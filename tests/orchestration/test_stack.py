@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from rlreason.recipe.plan import PlannedStage
 from rlreason.records.run_folder import RunFolder
 from rlreason.records.tables import read_table
 from tests.stages.small import RECIPE, Recorder, run, write_recipe
+from tests.stages.test_prm import RECIPE as STEPS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -48,6 +50,20 @@ def test_two_generators_and_two_learners_train_like_one_of_each_in_this_process(
     assert losses["two"] == pytest.approx(losses["one"], rel=1e-3)
     rollouts = read_table(RunFolder(tmp_path / "two"), "rollouts")
     assert (rollouts["policy_version"] == rollouts["update"] - 1).all()
+
+
+@pytest.mark.parametrize("learners", [1, 2])
+def test_a_step_scorer_trained_under_deepspeed_and_served_by_an_actor_is_that_of_this_process(tmp_path, learners):
+    run(write_recipe(tmp_path / "plain", STEPS), tmp_path / "one")
+    recipe = on_the_stack(STEPS, learners=learners, threads=1)
+    run(write_recipe(tmp_path / "recipe", recipe), tmp_path / "two")
+    one, two = (read_table(RunFolder(tmp_path / name), "steps") for name in ("one", "two"))
+    # vLLM draws other derivations than torch does, so figures are compared, not steps
+    agreed = [float(((steps["score"] >= 0.5) == (steps["verdict"] == "right")).mean()) for steps in (one, two)]
+    assert agreed[1] == pytest.approx(agreed[0], abs=0.15)
+    figures = [path.read_text() for path in (tmp_path / "two").glob("stages/prm-*/done.json")]
+    assert [json.loads(text)["deepspeed"] for text in figures] == [1.0]
+    assert max(mismatches(tmp_path / "two")) < 1e-4
 
 
 def test_a_weight_sync_that_is_skipped_stops_the_run_at_the_next_update(tmp_path, monkeypatch):
