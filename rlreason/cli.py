@@ -1,7 +1,8 @@
 """The command line: parses, imports what the command needs, calls it, prints. The last step of every flow.
 
 Nothing heavy is imported while this module loads, so that every `--help` answers at once; each command imports inside
-its function. How things look is in `rlreason.display` and `rlreason.progress`; what they mean is in the rooms.
+its function. The groups `bench` and `reward` have files of their own (`*_commands`), options that commands share are in
+`options`. How things look is in `rlreason.display` and `rlreason.progress`; what they mean is in the rooms.
 
 Exit codes: 0 done; 1 a run started and failed; 2 what was asked cannot be done, and nothing was started; 130 Ctrl-C.
 """
@@ -16,7 +17,10 @@ from typing import Annotated
 import typer
 
 from rlreason import __version__
+from rlreason.bench_commands import bench
 from rlreason.errors import RunFailed, TaskError, UserError, one_of
+from rlreason.options import Json, Overrides, Parameters, RecipeName, TaskName, TaskOrRecipe
+from rlreason.reward_commands import reward
 
 app = typer.Typer(
     name="rlreason",
@@ -25,22 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
+app.add_typer(reward, name="reward")
 app.add_typer(bench, name="bench")
-
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A name from `rlreason recipes`, or a YAML file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one value, such as stages.rl.updates=10. Repeatable."),
-]
-Parameters = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter of the task. Repeatable.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
-TaskOrRecipe = Annotated[
-    str, typer.Argument(metavar="TASK|RECIPE", help="A task type from `rlreason tasks`, or a recipe that has tasks.")
-]
-TaskName = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Which task, where a recipe has several.")]
 
 
 def main() -> None:
@@ -277,73 +267,6 @@ def schema() -> None:
     from rlreason.recipe.schema import Recipe
 
     print_json(Recipe.model_json_schema())
-
-
-@bench.command("rl")
-def bench_rl_command(
-    peer: Annotated[str, typer.Option(help="Measure this beside ours, alternating: trl or none.")] = "none",
-    updates: Annotated[int, typer.Option(min=1, help="Measured updates of each.")] = 5,
-    size: Annotated[str, typer.Option(help="Parameters of the model: 0.4M, 4M or 30M.")] = "4M",
-    engine: Annotated[str, typer.Option(help="vllm (with deepspeed, on Ray) or torch (in one process).")] = "vllm",
-    prompts: Annotated[int, typer.Option(min=1, help="Prompts an update.")] = 32,
-    group: Annotated[int, typer.Option(min=2, help="Completions a prompt.")] = 8,
-    prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of every prompt.")] = 32,
-    completion_tokens: Annotated[int, typer.Option(min=1, help="Tokens of every completion.")] = 48,
-    overrides: Overrides = None,
-    as_json: Json = False,
-) -> None:
-    """Measure reinforcement-learning updates: where the seconds go, and rates beside a peer's in the same run.
-
-    \b
-      rlreason bench rl
-      rlreason bench rl --peer trl --json
-      rlreason bench rl --size 30M --prompts 8 --set resources.generators=2
-    """
-    if peer not in ("trl", "none"):
-        raise UserError(one_of("--peer", peer, ("trl", "none")))
-    from rlreason.bench.rl import bench_rl
-    from rlreason.bench.table import render
-    from rlreason.bench.workload import Workload
-    from rlreason.display import print_json, print_renderable
-
-    workload = Workload(size, engine, prompts, group, prompt_tokens, completion_tokens)
-    try:
-        figures = bench_rl(workload, None if peer == "none" else peer, updates, overrides or ())
-    except KeyboardInterrupt:
-        print("\nrlreason: stopped; every process that was started has ended", file=sys.stderr)
-        raise typer.Exit(130) from None
-    if as_json:
-        print_json(figures)
-    else:
-        print_renderable(render(figures))
-
-
-@bench.command("tasks")
-def bench_tasks_command(
-    source: TaskOrRecipe = "quickstart",
-    task: TaskName = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 2.0,
-    parameters: Parameters = None,
-    at_paper_scale: Annotated[
-        bool, typer.Option("--paper-scale", help="Measure the published world of 10,000 people instead.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Measure how many problems a second a task makes, and how many completions a second it checks.
-
-    \b
-      rlreason bench tasks
-      rlreason bench tasks --paper-scale --seconds 10 --json
-    """
-    from rlreason.display import print_figures, print_json
-    from rlreason.selection import find_task
-    from rlreason.tasks.sampling import measure_rate, paper_scale
-
-    figures = measure_rate(paper_scale() if at_paper_scale else find_task(source, task, parameters or []), seconds)
-    if as_json:
-        print_json(figures)
-    else:
-        print_figures(figures)
 
 
 def _first_line(thing: object) -> str:

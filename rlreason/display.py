@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
@@ -18,6 +18,9 @@ from rich.text import Text
 
 from rlreason.doctor import Finding
 from rlreason.types import Problem
+
+if TYPE_CHECKING:  # it brings numpy and the pool
+    from rlreason.rewards.check import Report
 
 STATUS_STYLE = {"ok": "green", "warn": "yellow", "missing": "red"}
 
@@ -78,6 +81,33 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     for name, value in _flat(figures):
         table.add_row(Text(name), Text(f"{value:,.4g}" if isinstance(value, float) else str(value)))
     Console().print(table)
+
+
+def print_reward_check(report: Report) -> None:
+    """The table of `rlreason reward check`, the times, and the findings."""
+    table = _table("completion")
+    for name in ("n", "mean", "min", "max"):
+        table.add_column(name, justify="right")
+    table.add_column("failures")
+    for row in report.rows:
+        rewards = ("-" if value is None else f"{value:.2f}" for value in (row.mean, row.least, row.most))
+        failures = ", ".join(f"{count} {kind}" for kind, count in row.failures.items())
+        table.add_row(row.kind, str(row.n), *rewards, failures)
+    console = Console(highlight=False)
+    console.print(table)
+    if report.p50_ms is not None:
+        console.print(
+            f"\none completion: {report.p50_ms:.2g} ms (p50), {report.p99_ms:.2g} ms (p99) of {report.calls} calls, "
+            "the task's check and the way to the worker and back included"
+        )
+    if report.untried:
+        console.print(f"\n{report.untried} completions were not tried: too many passed their deadline", style="yellow")
+    console.print()
+    for finding in report.findings:
+        style = "red" if finding.severity == "serious" else "yellow"
+        console.print(Text(f"{finding.severity} ({finding.name}): ", style=style) + Text(finding.says))
+    if not report.findings:
+        console.print("nothing found", style="green")
 
 
 def print_headline(summary: Mapping[str, Any], page: Path) -> None:

@@ -10,13 +10,14 @@ from rlreason.recipe.yaml_text import parse_yaml
 from rlreason.tasks import Task, build_task, task_types
 
 
-def find_task(source: str, name: str | None, settings: Sequence[str]) -> Task:
+def find_task(source: str, name: str | None, settings: Sequence[str], option: str = "--task NAME") -> Task:
     """The task meant by a task type, or by a recipe and the name of a task in it.
 
     Args:
         source: a task type, a shipped recipe or a recipe file; a task type goes first.
         name: which of a recipe's tasks; None where it has one.
         settings: "PARAMETER=VALUE" each, values as in a recipe.
+        option: how the name is given, for the error that asks for one.
     Raises:
         UserError: one of these is not there, or a value is not allowed.
     """
@@ -26,7 +27,7 @@ def find_task(source: str, name: str | None, settings: Sequence[str]) -> Task:
         return build_task(name or source, source, values)
     tasks = load_recipe(source).recipe.tasks
     if name is None and len(tasks) > 1:
-        raise UserError(f"recipe {source!r} has the tasks {', '.join(tasks)}; name one with --task")
+        raise UserError(f"recipe {source!r} has the tasks {', '.join(tasks)}; name one with {option}")
     name = name or next(iter(tasks))
     if name not in tasks:
         raise UserError(one_of(f"task of recipe {source!r}", name, tasks))

@@ -12,7 +12,10 @@ import pytest
 from rlreason import cli
 from rlreason.errors import EngineFailed, MachineError
 
-COMMANDS = ["", "run", "plan", "recipes", "sample", "tasks", "report", "doctor", "schema", "bench rl", "bench tasks"]
+COMMANDS = [
+    *["", "run", "plan", "recipes", "sample", "tasks", "report", "doctor", "schema"],
+    *["reward new", "reward check", "reward list", "bench rl", "bench tasks", "bench rewards"],
+]
 HEAVY = {
     "numpy",
     "pandas",

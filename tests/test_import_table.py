@@ -24,7 +24,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bench": {*LOWEST, "tasks", "rewards", "curriculum", "engines", "orchestration", "stages", "report"},
     "cli": {*LOWEST, "tasks", "rewards", "curriculum", "engines", "orchestration", "stages", "report", "bench"},
 }
-CLI_MODULES = {"cli", "display", "doctor", "progress", "selection", "__main__"}
+CLI_MODULES = {
+    *["cli", "bench_commands", "reward_commands", "options", "selection"],
+    *["display", "progress", "doctor", "__main__"],
+}
 # library -> rooms it may be imported in, and how such a file's name starts ("" for any)
 LIBRARIES: dict[str, tuple[set[str], str]] = {
     "vllm": ({"engines"}, "vllm_"),

@@ -80,9 +80,14 @@ def _find(spec: str, folders: Sequence[Path]) -> Any:
         return _from_entry_point(spec)
     module = _import_file(spec, folders) if place.endswith(".py") else _import_module(spec, place)
     if not hasattr(module, name):
-        there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        there = [key for key, value in vars(module).items() if _is_own(module, key, value)]
         raise RewardError(one_of(f"reward of {place}", name, there))
     return getattr(module, name)
+
+
+def _is_own(module: ModuleType, name: str, value: object) -> bool:
+    """Whether it may have been meant: a function or class made in that module, not imported into it."""
+    return callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
 
 
 def _from_entry_point(spec: str) -> Any:

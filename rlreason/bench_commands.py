@@ -1,0 +1,105 @@
+"""The commands of `rlreason bench`; what they measure is in `rlreason.bench`.
+
+As in `cli`, imports stand in the functions.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from rlreason.errors import UserError, one_of
+from rlreason.options import Json, Overrides, Parameters, TaskName, TaskOrRecipe
+
+bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
+
+
+@bench.command("rl")
+def bench_rl_command(
+    peer: Annotated[str, typer.Option(help="Measure this beside ours, alternating: trl or none.")] = "none",
+    updates: Annotated[int, typer.Option(min=1, help="Measured updates of each.")] = 5,
+    size: Annotated[str, typer.Option(help="Parameters of the model: 0.4M, 4M or 30M.")] = "4M",
+    engine: Annotated[str, typer.Option(help="vllm (with deepspeed, on Ray) or torch (in one process).")] = "vllm",
+    prompts: Annotated[int, typer.Option(min=1, help="Prompts an update.")] = 32,
+    group: Annotated[int, typer.Option(min=2, help="Completions a prompt.")] = 8,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of every prompt.")] = 32,
+    completion_tokens: Annotated[int, typer.Option(min=1, help="Tokens of every completion.")] = 48,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Measure reinforcement-learning updates: where the seconds go, and rates beside a peer's in the same run.
+
+    \b
+      rlreason bench rl
+      rlreason bench rl --peer trl --json
+      rlreason bench rl --size 30M --prompts 8 --set resources.generators=2
+    """
+    if peer not in ("trl", "none"):
+        raise UserError(one_of("--peer", peer, ("trl", "none")))
+    from rlreason.bench.rl import bench_rl
+    from rlreason.bench.table import render
+    from rlreason.bench.workload import Workload
+    from rlreason.display import print_json, print_renderable
+
+    workload = Workload(size, engine, prompts, group, prompt_tokens, completion_tokens)
+    try:
+        figures = bench_rl(workload, None if peer == "none" else peer, updates, overrides or ())
+    except KeyboardInterrupt:
+        print("\nrlreason: stopped; every process that was started has ended", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(figures)
+    else:
+        print_renderable(render(figures))
+
+
+@bench.command("tasks")
+def bench_tasks_command(
+    source: TaskOrRecipe = "quickstart",
+    task: TaskName = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 2.0,
+    parameters: Parameters = None,
+    at_paper_scale: Annotated[
+        bool, typer.Option("--paper-scale", help="Measure the published world of 10,000 people instead.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how many problems a second a task makes, and how many completions a second it checks.
+
+    \b
+      rlreason bench tasks
+      rlreason bench tasks --paper-scale --seconds 10 --json
+    """
+    from rlreason.display import print_figures, print_json
+    from rlreason.selection import find_task
+    from rlreason.tasks.sampling import measure_rate, paper_scale
+
+    figures = measure_rate(paper_scale() if at_paper_scale else find_task(source, task, parameters or []), seconds)
+    if as_json:
+        print_json(figures)
+    else:
+        print_figures(figures)
+
+
+@bench.command("rewards")
+def bench_rewards_command(
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each rate is measured.")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Measure scoring: derivations checked a second, what the worker processes cost, recovery when all of them hang.
+
+    \b
+      rlreason bench rewards
+      rlreason bench rewards --seconds 10 --json
+    """
+    from rlreason.bench.rewards import bench_rewards
+    from rlreason.bench.rewards_table import render
+    from rlreason.display import print_json, print_renderable
+
+    figures = bench_rewards(seconds)
+    if as_json:
+        print_json(figures)
+    else:
+        print_renderable(render(figures))
