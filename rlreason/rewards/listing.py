@@ -9,11 +9,15 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import importlib.util
+import symtable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from rlreason.errors import RewardError, one_of
 from rlreason.recipe.shipped import shipped_folder
+from rlreason.recipe.validation import resolve_plugin_path
 from rlreason.rewards.contract import BATCH, SINGLE
 from rlreason.rewards.loader import GROUP
 
@@ -76,6 +80,30 @@ def read_file(place: str, file: Path) -> list[Entry]:
     if missing := _missing(tree):
         return [replace(entry, form="broken", says=f"needs {missing}, which is not installed") for entry in found]
     return found or [Entry(place, "broken", f"no function or class in it takes ({', '.join(SINGLE)})")]
+
+
+def check_file(spec: str, folders: Sequence[Path]) -> None:
+    """Refuse a spec whose file cannot hold that name, without running the file; other specs are left to `loader`.
+
+    Args:
+        folders: where a relative file is looked for first.
+    Raises:
+        RewardError: there is no such file, it does not parse, or nothing in it has that name (the near ones are told).
+    """
+    file = resolve_plugin_path(spec, folders)
+    if file is None:
+        return
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise RewardError(f"{spec}: {file} cannot be parsed: {error}") from None
+    name = spec.rpartition(":")[2]
+    symbols = symtable.symtable(file.read_text(encoding="utf-8"), str(file), "exec")
+    stars = any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(tree))
+    bound = [symbol.get_name() for symbol in symbols.get_symbols() if symbol.is_assigned() or symbol.is_imported()]
+    if name not in bound and not stars:
+        own = [node.name for node in tree.body if isinstance(node, _Function | ast.ClassDef)]
+        raise RewardError(one_of(f"reward of {spec.rpartition(':')[0]}", name, own))
 
 
 def _form(node: ast.stmt) -> Form:

@@ -17,6 +17,7 @@ from rlreason.recipe.scorers import PrmFolder
 from rlreason.recipe.sizes import Estimate, ModelShape, estimate_memory, read_shape, shape_of
 from rlreason.recipe.stages import Mixture
 from rlreason.recipe.validation import mixtures, resolve_model_folder, resolve_model_path
+from rlreason.rewards.listing import check_file
 from rlreason.tasks.contract import Task
 from rlreason.tasks.registry import build_task
 
@@ -60,6 +61,8 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
     for path, entry in mixtures(recipe):
         check_entry(tasks, entry, path)
     check_evaluation(tasks, recipe)
+    for part in recipe.rewards.parts:
+        check_file(part.spec, loaded.folders)
     model_path = resolve_model_path(loaded)
     scorer_folders = {
         name: resolve_model_folder(scorer.path, f"scorers.{name}.path", loaded.folders)

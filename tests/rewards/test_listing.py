@@ -7,8 +7,11 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint
 
+import pytest
+
+from rlreason.errors import RewardError
 from rlreason.recipe.shipped import shipped_folder
-from rlreason.rewards.listing import Entry, list_rewards, read_file
+from rlreason.rewards.listing import Entry, check_file, list_rewards, read_file
 from rlreason.rewards.loader import GROUP, resolve
 
 FORMS = '''"""Of the file."""
@@ -85,3 +88,30 @@ def test_listing_imports_no_heavy_library(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "def score(problem, completion, derivation): ...",
+            "reward of mine.py 'scroe' is not one of score; did you mean",
+        ),
+        ("def score(:", "mine.py cannot be parsed: invalid syntax"),
+        ("scroe = make()", ""),
+        ("from other import scroe", ""),
+        ("from other import *", ""),
+        ("if True:\n    def scroe(p, c, d): ...", ""),
+    ],
+)
+def test_a_name_that_a_file_cannot_hold_is_refused_without_running_it(tmp_path, text, words):
+    (tmp_path / "mine.py").write_text(f"raise SystemExit\n{text}\n")
+    if not words:
+        return check_file("mine.py:scroe", [tmp_path])
+    with pytest.raises(RewardError, match=words):
+        check_file("mine.py:scroe", [tmp_path])
+
+
+def test_modules_and_entry_points_are_left_to_the_loader():
+    check_file("package.module:score", [])
+    check_file("installed_name", [])
