@@ -15,13 +15,16 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
+from rlreason.errors import MachineError
 from rlreason.recipe.sizes import Machine
+from rlreason.rewards.sandbox import LAYERS, Protection, protections
 
 Status = Literal["ok", "warn", "missing"]
 
@@ -70,6 +73,7 @@ def examine(folder: Path | None = None) -> list[Finding]:
         find_shared_memory(Path("/dev/shm")),
         find_byte_code(),
         find_disk(folder or Path.cwd()),
+        find_sandbox(sandbox_layers()),
     ]
 
 
@@ -178,6 +182,24 @@ def find_disk(folder: Path) -> Finding:
     if free < 5 * GIB:
         return Finding("disk", found, "warn", cost="checkpoints may fill it; name another place with --folder")
     return Finding("disk", found)
+
+
+def find_sandbox(layers: Sequence[Protection]) -> Finding:
+    """What confines code that a model wrote, for rewards that run it."""
+    held = [f"{layer.layer}: {layer.by}" for layer in layers if layer.held]
+    missing = [f"{layer.layer} ({layer.by})" for layer in layers if not layer.held]
+    if not missing:
+        return Finding("sandbox", ", ".join(held))
+    cost = f"rewards that run a model's code refuse this machine: it lacks {', '.join(missing)}"
+    return Finding("sandbox", ", ".join(held) or "limits alone", "warn", cost=cost)
+
+
+def sandbox_layers() -> tuple[Protection, ...]:
+    """The sandbox's layers, found by putting a process under them."""
+    try:
+        return protections()
+    except MachineError as error:
+        return tuple(Protection(layer, False, str(error)) for layer in LAYERS)
 
 
 def this_machine() -> Machine:

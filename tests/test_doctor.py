@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rlreason import doctor
+from rlreason.rewards.sandbox import Protection
 
 GIB = 2**30
 
@@ -121,3 +122,11 @@ def test_the_smallest_gpu_counts_for_memory(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, "list_gpus", lambda: ["NVIDIA H200, 143771 MiB", "NVIDIA T4, 15360 MiB"])
     machine = doctor.this_machine()
     assert (machine.gpus, machine.gpu_memory_bytes) == (2, 15 * GIB)
+
+
+def test_a_sandbox_without_a_layer_says_which_and_what_it_costs():
+    layers = [Protection("filesystem", True, "Landlock 7"), Protection("network", False, "no libseccomp")]
+    finding = doctor.find_sandbox(layers)
+    assert (finding.found, finding.status, finding.required) == ("filesystem: Landlock 7", "warn", False)
+    assert "it lacks network (no libseccomp)" in finding.cost
+    assert doctor.find_sandbox(layers[:1]).status == "ok"

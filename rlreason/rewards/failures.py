@@ -25,6 +25,8 @@ class FailureKind(StrEnum):
     PLUGIN_TIMEOUT = "PluginTimeout"
     PLUGIN_OUT_OF_MEMORY = "PluginOutOfMemory"
     PLUGIN_CRASHED = "PluginCrashed"
+    PLUGIN_TAMPERED = "PluginTampered"
+    """After it, a function that scoring relies on was not the same any more."""
     INVALID_SCORE = "InvalidScore"
     UNSCORABLE = "Unscorable"
     """The plug-in itself said that it cannot judge this completion, and why."""
@@ -38,6 +40,7 @@ class Unscored(RlreasonError, RuntimeError):
     def __init__(self, kind: FailureKind, cause: str) -> None:
         super().__init__(f"{kind}: {cause}")
         self.kind = kind
+        self.cause = cause
 
 
 def kind_of(failure: str) -> FailureKind | None:

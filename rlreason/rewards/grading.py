@@ -1,21 +1,26 @@
 """Scores completions in this process: the task's check first, then the rubric's rewards, then their combination.
 
-This is what a worker of `pool` runs. It turns everything a plug-in may raise or return into a Score or a typed
-failure; deadlines, memory caps and crashes are the pool's affair, which `mark` tells what is being worked on.
+A worker of `pool` runs all but the last, which needs no plug-in and is done by whoever asked, while the worker goes on.
+Everything a plug-in may raise or return becomes a Score or a typed failure here; deadlines, memory caps and crashes are
+the pool's affair, which `mark` tells what is being worked on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from rlreason.errors import RewardError
 from rlreason.rewards.contract import to_score
 from rlreason.rewards.failures import FailureKind, Unscored, describe
+from rlreason.rewards.isolated import in_fork
 from rlreason.rewards.loader import LoadedReward, resolve
 from rlreason.rewards.rubric import Combine, Part, combine, judged, recorded
 from rlreason.tasks.contract import Task
@@ -25,7 +30,6 @@ CHECK = 0
 """Phase in which the task checks the derivation; phase p > 0 is the rubric's part p - 1."""
 
 Mark = Callable[[int, int], None]
-Deliver = Callable[[Score], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +62,37 @@ class Request:
 
 
 @dataclass(slots=True)
-class _Card:
-    """What is known of one completion while it is scored."""
+class Judgement:
+    """What the check and the rewards said of one completion.
 
-    request: Request
+    Attributes:
+        check: None where the check itself failed.
+        scores: a part's name -> what its plug-in returned; all parts are there where there is no failure.
+        failure: "" or the typed cause for which the completion has no reward.
+    """
+
     check: DerivationCheck | None = None
     scores: dict[str, Score] = field(default_factory=dict)
     failure: str = ""
 
     @property
     def checked(self) -> DerivationCheck:
-        """The task's check, of a card that has not failed."""
+        """The task's check, where nothing has failed."""
         assert self.check is not None, "a check that raised is a failure"
         return self.check
+
+
+def combined(how: Combine, parts: tuple[Part, ...], judgement: Judgement) -> Score:
+    """The Score of a judged completion."""
+    if judgement.check is None:
+        return Score(reward=None, failure=judgement.failure)
+    failure = judgement.failure
+    if not failure:
+        try:
+            return combine(how, parts, judgement.scores, judgement.check)
+        except Unscored as unscored:
+            failure = str(unscored)
+    return judged(judgement.check, reward=None, parts=recorded(judgement.scores), failure=failure)
 
 
 class Grader:
@@ -80,7 +102,7 @@ class Grader:
         """Builds every task once and imports every plug-in.
 
         Raises:
-            TaskError, RewardError: a task or a reward cannot be had.
+            TaskError, RewardError: a task or a reward cannot be had, or a batch or async one is asked to be fresh.
         """
         module, _, function = setup.task_builder.partition(":")
         build = getattr(importlib.import_module(module), function)
@@ -89,65 +111,84 @@ class Grader:
         self._parts = setup.parts
         folders = [Path(folder) for folder in setup.folders]
         loaded = [(part, resolve(part.spec, folders, part.kwargs)) for part in setup.parts]
+        _refuse_fresh_together(loaded)
+        self._plugins = [plugin for _, plugin in loaded]
         phases = list(enumerate(loaded, start=1))
         self._single = [(phase, part, plugin) for phase, (part, plugin) in phases if not _together(plugin)]
         self._together = [(phase, part, plugin) for phase, (part, plugin) in phases if _together(plugin)]
         self._loop = asyncio.new_event_loop() if any(plugin.is_async for _, plugin in loaded) else None
 
-    def grade(self, requests: Sequence[Request], mark: Mark, deliver: Deliver) -> None:
-        """Score all requests, in order.
+    @property
+    def modules(self) -> list[ModuleType]:
+        """The modules whose functions decide a score: of this package's graders, the tasks and the plug-ins."""
+        homes = {kind.__module__ for task in self._tasks.values() for kind in type(task).__mro__[:-1]}
+        homes |= {_home(plugin.call) for plugin in self._plugins}
+        ours = __name__.rpartition(".")[0] + "."
+        return [module for name, module in list(sys.modules.items()) if name in homes or name.startswith(ours)]
+
+    def grade(self, requests: Sequence[Request], mark: Mark, deliver: Callable[[Score], None]) -> None:
+        """As `judge`, with each request's Score delivered."""
+        self.judge(requests, mark, lambda judgement: deliver(combined(self._combine, self._parts, judgement)))
+
+    def judge(self, requests: Sequence[Request], mark: Mark, deliver: Callable[[Judgement], None]) -> None:
+        """Judge all requests, in order.
 
         Args:
             requests: [N].
             mark: called as mark(item, phase) before each step of the work, item N standing for all of them together.
-            deliver: called N times, with each request's Score, as soon as it is known.
+            deliver: called N times, with what was said of each request, as soon as it is known.
         Raises:
             MemoryError: what was marked last did not fit.
         """
-        cards = []
-        for item, request in enumerate(requests):
-            card = self._alone(item, request, mark)
-            if self._together:
-                cards.append(card)
-            else:
-                deliver(self._finish(card))
+        if not self._together:
+            for item, request in enumerate(requests):
+                deliver(self._alone(item, request, mark))
+            return
+        judgements = [self._alone(item, request, mark) for item, request in enumerate(requests)]
         for phase, part, plugin in self._together:
             mark(len(requests), phase)
-            waiting = [card for card in cards if not card.failure]
-            for card, outcome in zip(waiting, self._call_together(part, plugin, waiting), strict=True):
+            waiting = [pair for pair in zip(requests, judgements, strict=True) if not pair[1].failure]
+            for (_, judgement), outcome in zip(waiting, self._call_together(part, plugin, waiting), strict=True):
                 if isinstance(outcome, Unscored):
-                    card.failure = str(outcome)
+                    judgement.failure = str(outcome)
                 else:
-                    card.scores[part.name] = outcome
-        for card in cards:
-            deliver(self._finish(card))
+                    judgement.scores[part.name] = outcome
+        for judgement in judgements:
+            deliver(judgement)
 
-    def _alone(self, item: int, request: Request, mark: Mark) -> _Card:
+    def _alone(self, item: int, request: Request, mark: Mark) -> Judgement:
         """The check and the rewards that take one completion at a time."""
-        card = _Card(request, failure=request.failure)
+        judgement = Judgement(failure=request.failure)
         mark(item, CHECK)
         try:
-            card.check = self._tasks[request.problem.task].check(request.problem, request.completion)
+            judgement.check = self._tasks[request.problem.task].check(request.problem, request.completion)
         except MemoryError:
             raise
         except BaseException as error:
-            card.failure = request.failure or str(Unscored(FailureKind.CHECK_FAILED, f"raised {describe(error)}"))
+            judgement.failure = request.failure or str(Unscored(FailureKind.CHECK_FAILED, f"raised {describe(error)}"))
         for phase, part, plugin in self._single:
-            if card.failure:
+            if judgement.failure:
                 break
             mark(item, phase)
+            ask = partial(_ask, part, plugin, request, judgement.checked)
             try:
-                returned = _raising(part, partial(plugin.call, request.problem, request.completion, card.check))
-                card.scores[part.name] = to_score(part.spec, returned, request.completion, card.checked)
+                if part.fresh:
+                    returned = in_fork(part.spec, ask)
+                    score = to_score(part.spec, returned, request.completion, judgement.checked)
+                else:
+                    score = ask()
+                judgement.scores[part.name] = score
             except Unscored as failure:
-                card.failure = str(failure)
-        return card
+                judgement.failure = str(failure)
+        return judgement
 
-    def _call_together(self, part: Part, plugin: LoadedReward, cards: Sequence[_Card]) -> list[Score | Unscored]:
+    def _call_together(
+        self, part: Part, plugin: LoadedReward, waiting: Sequence[tuple[Request, Judgement]]
+    ) -> list[Score | Unscored]:
         """A batch reward called once with all, or an async one awaited for all at once."""
-        if not cards:
+        if not waiting:
             return []
-        arguments = [(card.request.problem, card.request.completion, card.checked) for card in cards]
+        arguments = [(request.problem, request.completion, judgement.checked) for request, judgement in waiting]
         try:
             if not plugin.batch:
                 outcomes: list[Score | Unscored]
@@ -156,10 +197,10 @@ class Grader:
             columns = [list(column) for column in zip(*arguments, strict=True)]
             returned = _raising(part, lambda: list(self._called(plugin, columns)))
         except Unscored as failure:
-            return [failure] * len(cards)
-        if len(returned) != len(cards):
-            cause = f"{part.spec} returned {len(returned)} verdicts for {len(cards)} completions"
-            return [Unscored(FailureKind.INVALID_SCORE, cause)] * len(cards)
+            return [failure] * len(waiting)
+        if len(returned) != len(waiting):
+            cause = f"{part.spec} returned {len(returned)} verdicts for {len(waiting)} completions"
+            return [Unscored(FailureKind.INVALID_SCORE, cause)] * len(waiting)
         return [_caught(part, value, given) for value, given in zip(returned, arguments, strict=True)]
 
     def _called(self, plugin: LoadedReward, arguments: Sequence[Any]) -> Any:
@@ -186,16 +227,6 @@ class Grader:
 
         return list(await asyncio.gather(*(one(given) for given in arguments)))
 
-    def _finish(self, card: _Card) -> Score:
-        if card.check is None:
-            return Score(reward=None, failure=card.failure)
-        if not card.failure:
-            try:
-                return combine(self._combine, self._parts, card.scores, card.check)
-            except Unscored as failure:
-                card.failure = str(failure)
-        return judged(card.check, reward=None, parts=recorded(card.scores), failure=card.failure)
-
 
 def overdue(part: Part) -> str:
     """The cause of a PluginTimeout."""
@@ -204,6 +235,27 @@ def overdue(part: Part) -> str:
 
 def _together(plugin: LoadedReward) -> bool:
     return plugin.batch or plugin.is_async
+
+
+def _refuse_fresh_together(loaded: Sequence[tuple[Part, LoadedReward]]) -> None:
+    for part, plugin in loaded:
+        if part.fresh and _together(plugin):
+            form = "a batch" if plugin.batch else "an async"
+            raise RewardError(
+                f"reward {part.name!r} ({part.spec}) is {form} reward, which scores many completions in one call, and "
+                "`fresh: true` wants a process for each; drop `fresh`, or score one completion a call"
+            )
+
+
+def _home(call: Callable[..., Any]) -> str:
+    """Name of the module that a plug-in, with or without kwargs, was written in."""
+    plugin = call.func if isinstance(call, partial) else call
+    return str(getattr(plugin, "__module__", ""))
+
+
+def _ask(part: Part, plugin: LoadedReward, request: Request, check: DerivationCheck) -> Score:
+    returned = _raising(part, partial(plugin.call, request.problem, request.completion, check))
+    return to_score(part.spec, returned, request.completion, check)
 
 
 def _raising(part: Part, call: Callable[[], Any]) -> Any:

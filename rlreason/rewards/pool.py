@@ -6,9 +6,11 @@ deadlines hold for each completion in wall time, inside C code too, because the 
 on and kills the worker with its children. Only the guilty completion is lost; the others of its chunk are scored
 again. No signals or event loops are used here, so the pool works from any thread and inside Ray actors.
 
-What is not stopped: a plug-in is its user's own code, with its user's rights, files and network. What it leaves in its
-worker (module globals, threads, patched functions) is still there for later completions of that worker. Text that a
-model wrote is only ever text: running it as code needs a stronger sandbox than this.
+One completion does not decide over the next: a worker in which functions of the grader or the plug-in were replaced is
+itself replaced (`guard`), and a `fresh` reward scores each completion in a fork (`isolated`). What is not stopped: a
+plug-in is its user's own code, with its user's rights, files and network; without `fresh`, plain values that it keeps
+(counters, caches, random state) live as long as its worker. Text that a model wrote is only ever text here: running it
+as code is for `sandbox`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -26,72 +30,82 @@ from typing import Any, Self
 from rlreason.errors import ScoringFailed, TaskError, one_of
 from rlreason.recipe.schema import Rubric
 from rlreason.rewards.failures import FailureKind, Unscored
-from rlreason.rewards.grading import CHECK, Request, Setup, overdue
+from rlreason.rewards.grading import CHECK, Judgement, Request, Setup, combined, overdue
 from rlreason.rewards.process import CHECK_DEADLINE_S, Fault, Outcome, WorkerProcess
 from rlreason.rewards.rubric import parts_of
+from rlreason.rewards.wire import pack_judgements, pack_requests, unpack_judgements
 from rlreason.types import Problem, Score
 
 CHUNK = 64
 """Most completions that travel together."""
-HANGS = 8
-"""Completions that may pass their deadline while none of their batch has a reward yet; then the reward is taken to hang
-always, and scoring stops instead of waiting for the deadline of every other one."""
+LOSSES = 8
+"""Completions that may cost their worker while none of their batch has a reward yet; then the reward is taken to hang
+or crash always, and scoring stops instead of paying a deadline and a new worker for every other one."""
 
 
 class _Batch:
-    """The Scores of one call of `ScoringPool.score`, as they come in."""
+    """Where the results of one call of `ScoringPool.score` come in, from the watchers' threads to the caller's."""
 
-    def __init__(self, size: int) -> None:
-        self._scores: list[Score | None] = [None] * size
-        self._missing = size
-        self._hangs = 0
-        self._lock = threading.Lock()
-        self._finished: Future[list[Score]] = Future()
+    def __init__(self, size: int, finish: Callable[[Judgement], Score]) -> None:
+        self._size = size
+        self._finish = finish
+        self._arrivals: queue.SimpleQueue[tuple[Sequence[int], bytes] | _Loss | BaseException] = queue.SimpleQueue()
+        self.over = False
+        """Nobody waits for it any more."""
 
-    def put(self, positions: Sequence[int], scores: Sequence[Score]) -> None:
-        with self._lock:
-            for position, score in zip(positions, scores, strict=True):
-                self._scores[position] = score
-            self._missing -= len(scores)
-            if not self._missing and not self._finished.done():
-                self._finished.set_result([score for score in self._scores if score is not None])
+    def put(self, positions: Sequence[int], packed: bytes) -> None:
+        self._arrivals.put((positions, packed))
 
-    def count_hang(self, cause: str) -> None:
-        """One more completion passed its deadline: after `HANGS`, and nothing scored, the batch fails."""
-        with self._lock:
-            self._hangs += 1
-            hopeless = self._hangs >= HANGS and not any(score and score.reward is not None for score in self._scores)
-        if hopeless:
-            self.fail(
-                ScoringFailed(
-                    f"{self._hangs} completions passed their deadline and none could be scored; the last time: "
-                    f"{cause}. No step was made; mend the reward or raise its deadline_s, and run again (the run "
-                    "resumes)"
-                )
-            )
+    def count_loss(self, cause: str) -> None:
+        """One more completion cost its worker: after `LOSSES`, and nothing scored, the batch fails."""
+        self._arrivals.put(_Loss(cause))
 
     def fail(self, error: BaseException) -> None:
-        with self._lock:
-            if not self._finished.done():
-                self._finished.set_exception(error)
-
-    @property
-    def over(self) -> bool:
-        """Nobody waits for it any more."""
-        return self._finished.done()
+        self._arrivals.put(error)
 
     def wait(self) -> list[Score]:
-        return self._finished.result()
+        """All Scores, in the order of their positions. They are put together here, while the workers go on."""
+        scores: dict[int, Score] = {}
+        losses = 0
+        try:
+            while len(scores) < self._size:
+                match self._arrivals.get():
+                    case (positions, packed):
+                        scores.update(zip(positions, map(self._finish, unpack_judgements(packed)), strict=True))
+                    case _Loss(cause):
+                        losses += 1
+                        if losses >= LOSSES and all(score.reward is None for score in scores.values()):
+                            raise ScoringFailed(
+                                f"{losses} completions hung or crashed their worker and none could be scored; the last "
+                                f"time: {cause}. No step was made; mend the reward or raise its deadline_s, and run "
+                                "again (the run resumes)"
+                            )
+                    case error:
+                        raise error
+        finally:
+            self.over = True
+        return [scores[position] for position in range(self._size)]
 
 
 @dataclass(frozen=True, slots=True)
+class _Loss:
+    """`cause`: the typed failure of a completion that cost its worker."""
+
+    cause: str
+
+
+@dataclass(frozen=True)
 class _Chunk:
     """Requests that travel together. `retried`: one that a worker died with before, now alone."""
 
     batch: _Batch = field(repr=False)
-    positions: list[int]
-    requests: list[Request]
+    positions: Sequence[int]
+    requests: Sequence[Request]
     retried: bool = False
+
+    @cached_property
+    def packed(self) -> bytes:
+        return pack_requests(self.requests)
 
     def part(self, start: int, stop: int, *, retried: bool = False) -> _Chunk:
         return _Chunk(self.batch, self.positions[start:stop], self.requests[start:stop], retried)
@@ -167,15 +181,12 @@ class ScoringPool:
                 raise TaskError(one_of(f"task of problem {problem.id!r}", problem.task, self._setup.tasks))
         if not requests:
             return []
-        batch = _Batch(len(requests))
-        everything = _Chunk(batch, list(range(len(requests))), [Request(*request) for request in requests])
+        batch = _Batch(len(requests), partial(combined, self._setup.combine, self._setup.parts))
         # small enough that every worker gets several, so that none waits long for the last
         size = min(CHUNK, max(1, len(requests) // (4 * len(self._watchers))))
-        with self._lock:
-            if self._stop.is_set():
-                raise ScoringFailed("the scoring pool is closed; make a new one")
-            for start in range(0, len(requests), size):
-                self._queue.put(everything.part(start, start + size))
+        for start in range(0, len(requests), size):
+            chunk = [Request(*request) for request in requests[start : start + size]]
+            self._enqueue(_Chunk(batch, range(start, start + len(chunk)), chunk))
         return batch.wait()
 
     def close(self) -> None:
@@ -212,7 +223,7 @@ class ScoringPool:
             try:
                 worker = worker or self._launch()
                 worker.wait_ready()
-                outcome = worker.score(chunk.requests)
+                outcome = worker.score(chunk.packed, len(chunk.requests))
                 self._settle(chunk, outcome)
                 if not outcome.reusable:
                     _end(worker)
@@ -222,6 +233,14 @@ class ScoringPool:
                 _end(worker)
                 worker = None
         _end(worker)
+
+    def _enqueue(self, chunk: _Chunk) -> None:
+        _ = chunk.packed  # made in the caller's thread, while the workers are busy with the chunks before
+        with self._lock:
+            if self._stop.is_set():
+                raise ScoringFailed("the scoring pool is closed; make a new one")
+            self._queue.put(chunk)
+        time.sleep(0)  # lets a watcher that waits for it go first
 
     def _fail_queued(self) -> None:
         while not self._queue.empty():
@@ -237,9 +256,11 @@ class ScoringPool:
 
     def _settle(self, chunk: _Chunk, outcome: Outcome) -> None:
         """Hand in what was scored; where the worker failed, find the guilty completion and queue the others again."""
-        done = len(outcome.scores)
-        chunk.batch.put(chunk.positions[:done], outcome.scores)
-        rest = chunk.part(done, len(chunk.requests))
+        scored = 0
+        for delivery in outcome.deliveries:
+            chunk.batch.put(chunk.positions[scored : scored + delivery.count], delivery.packed)
+            scored += delivery.count
+        rest = chunk.part(scored, len(chunk.requests))
         fault = outcome.fault
         if fault is None or not rest.requests:
             return
@@ -249,9 +270,11 @@ class ScoringPool:
                 self._queue.put(rest.part(index, index + 1))
             return
         # At none (item None): the worker died before it began, perhaps of what an earlier completion left in it.
-        suspect = 0 if fault.item is None or together else fault.item - done
+        # Beyond the chunk, or at one that is scored: something wrote over the worker's word.
+        at = fault.item
+        suspect = at - scored if at is not None and scored <= at < len(chunk.requests) else 0
         guilty = rest.part(suspect, suspect + 1, retried=True)
-        if chunk.retried or (fault.kind == "timeout" and fault.phase != CHECK):
+        if chunk.retried or fault.kind == "tampered" or (fault.kind == "timeout" and fault.phase != CHECK):
             self._blame(guilty, fault)
         else:
             self._queue.put(guilty)  # first, that it may meet the new worker as clean as can be
@@ -262,22 +285,33 @@ class ScoringPool:
     def _blame(self, guilty: _Chunk, fault: Fault) -> None:
         """Record the failure; a plug-in's failure is recorded beside the task's verdict, so the check is run again."""
         request = guilty.requests[0]
-        if fault.phase == CHECK:
-            cause = f"took over {CHECK_DEADLINE_S:g} s" if fault.kind == "timeout" else f"the worker {fault.ending}"
-            failure = request.failure or str(Unscored(FailureKind.CHECK_FAILED, cause))
-            guilty.batch.put(guilty.positions, [Score(reward=None, failure=failure)])
+        failure = self._failure(fault)
+        if failure.kind == FailureKind.CHECK_FAILED:
+            judgement = Judgement(failure=request.failure or str(failure))
+            guilty.batch.put(guilty.positions, pack_judgements([judgement]))
             return
+        guilty.batch.count_loss(str(failure))
+        self._queue.put(replace(guilty, requests=[replace(request, failure=str(failure))], retried=False))
+
+    def _failure(self, fault: Fault) -> Unscored:
+        if fault.kind == "tampered":
+            specs = ", ".join(part.spec for part in self._setup.parts if not part.fresh)
+            return Unscored(
+                FailureKind.PLUGIN_TAMPERED, f"{specs} changed {fault.ending} while scoring this completion"
+            )
+        if fault.phase == CHECK:
+            hung = fault.kind == "timeout"
+            cause = f"took over {CHECK_DEADLINE_S:g} s" if hung else f"the worker {fault.ending}"
+            return Unscored(FailureKind.CHECK_FAILED, cause)
         part = self._setup.parts[fault.phase - 1]
         match fault.kind:
             case "timeout":
-                failed = Unscored(FailureKind.PLUGIN_TIMEOUT, overdue(part))
-                guilty.batch.count_hang(str(failed))
+                return Unscored(FailureKind.PLUGIN_TIMEOUT, overdue(part))
             case "memory":
                 gib = self._setup.memory_bytes / 2**30
-                failed = Unscored(FailureKind.PLUGIN_OUT_OF_MEMORY, f"{part.spec} met the cap of {gib:g} GiB")
+                return Unscored(FailureKind.PLUGIN_OUT_OF_MEMORY, f"{part.spec} met the cap of {gib:g} GiB")
             case "crash":
-                failed = Unscored(FailureKind.PLUGIN_CRASHED, f"{part.spec}: the worker {fault.ending}")
-        self._queue.put(replace(guilty, requests=[replace(request, failure=str(failed))], retried=False))
+                return Unscored(FailureKind.PLUGIN_CRASHED, f"{part.spec}: the worker {fault.ending}")
 
 
 def _end(worker: WorkerProcess | None) -> None:

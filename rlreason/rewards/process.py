@@ -12,7 +12,6 @@ import json
 import mmap
 import os
 import pickle
-import signal
 import socket
 import struct
 import subprocess
@@ -20,18 +19,16 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-import psutil
-
 from rlreason.errors import RewardError, ScoringFailed
-from rlreason.rewards.grading import CHECK, Request, Setup
-from rlreason.rewards.worker import OUT_OF_MEMORY, Delivery, Hello, Progress
-from rlreason.types import Score
+from rlreason.rewards.children import ending, kill_tree
+from rlreason.rewards.grading import CHECK, Setup
+from rlreason.rewards.isolated import OUT_OF_MEMORY
+from rlreason.rewards.worker import TAMPERED, Delivery, Hello, Progress
 
 CHECK_DEADLINE_S = 30.0
 """Wall-clock seconds a task's own check of one completion may take."""
@@ -53,14 +50,15 @@ class Fault:
     """Why a worker did not finish a chunk.
 
     Attributes:
-        kind: "timeout": killed for it; "crash": it died; "memory": it met its address-space cap.
+        kind: "timeout": killed for it; "crash": it died; "memory": it met its address-space cap; "tampered": one of
+            the completions without a Score changed what the scoring relies on.
         item: index in the chunk of the completion it was at; the chunk's length where it was at all of them together;
             None where it was at none.
         phase: `grading.CHECK`, or 1 + the part's index.
-        ending: how the process ended, in words.
+        ending: how the process ended, or what was changed, in words.
     """
 
-    kind: Literal["timeout", "crash", "memory"]
+    kind: Literal["timeout", "crash", "memory", "tampered"]
     item: int | None
     phase: int
     ending: str
@@ -73,9 +71,14 @@ class Outcome:
     `reusable`: the worker may take another chunk; it left no processes behind.
     """
 
-    scores: list[Score]
+    deliveries: list[Delivery]
     fault: Fault | None
     reusable: bool
+
+    @property
+    def done(self) -> int:
+        """How many completions of the chunk have their Score."""
+        return sum(delivery.count for delivery in self.deliveries)
 
 
 class WorkerProcess:
@@ -117,7 +120,7 @@ class WorkerProcess:
                 env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
             )
         self._channel = Connection(ours.detach())
-        self._send(setup)
+        self._send(pickle.dumps(setup, pickle.HIGHEST_PROTOCOL))
 
     def wait_ready(self) -> None:
         """Wait until the tasks are built and the rewards loaded.
@@ -145,42 +148,35 @@ class WorkerProcess:
             raise RewardError(hello.refusal)
         self._ready = True
 
-    def score(self, requests: Sequence[Request]) -> Outcome:
+    def score(self, packed: bytes, length: int) -> Outcome:
         """Have a chunk scored. With a fault the process has been killed and must be replaced.
 
+        Args:
+            packed: the chunk's Requests, by `wire.pack_requests`.
+            length: how many.
         Raises:
             ScoringFailed: the pool was closed meanwhile.
         """
-        scores: list[Score] = []
+        deliveries: list[Delivery] = []
         seen, since = self._progress.value, time.monotonic()
-        self._send(list(requests))
+        self._send(packed)
         while True:
-            message, fault = self._receive(min(since + self._allowed(seen, len(requests)), time.monotonic() + _TICK_S))
+            message, fault = self._receive(min(since + self._allowed(seen, length), time.monotonic() + _TICK_S))
             if isinstance(message, Delivery):
-                scores += message.scores
+                deliveries.append(message)
                 if message.last:
-                    return Outcome(scores, None, reusable=not message.left_children)
+                    return Outcome(deliveries, None, reusable=not message.left_children)
             elif fault == "crash":
-                return self._fault("crash", scores)
+                return self._fault("crash", deliveries, length)
             now = self._progress.value
             if now != seen:
                 seen, since = now, time.monotonic()
-            elif time.monotonic() >= since + self._allowed(seen, len(requests)):
-                return self._fault("timeout", scores)
+            elif time.monotonic() >= since + self._allowed(seen, length):
+                return self._fault("timeout", deliveries, length)
 
     def kill(self) -> None:
         """Kill the worker with everything it started, and wait for it. May be called again."""
-        if self._process.returncode is not None:
-            return
-        # Not reaped yet, so its number is still its own. Its children are listed while it lives to lead to them.
-        with contextlib.suppress(psutil.Error):
-            for stray in psutil.Process(self._process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):
-                    stray.kill()
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
+        kill_tree(self._process)
         self._channel.close()
 
     def _allowed(self, mark: int, length: int) -> float:
@@ -191,17 +187,20 @@ class WorkerProcess:
         item, phase = position
         return self._deadlines[phase] + (GRACE_S if item == length else 0.0)
 
-    def _fault(self, kind: Literal["timeout", "crash"], scores: list[Score]) -> Outcome:
-        position = self._progress.position(self._progress.value)
+    def _fault(self, kind: Literal["timeout", "crash"], deliveries: list[Delivery], length: int) -> Outcome:
+        item, phase = self._progress.position(self._progress.value) or (None, CHECK)
         self.kill()
-        memory = kind == "crash" and self._process.returncode == OUT_OF_MEMORY
-        item, phase = position or (None, CHECK)
-        return Outcome(scores, Fault("memory" if memory else kind, item, phase, self._ending()), reusable=False)
+        code = self._process.returncode if kind == "crash" else None
+        if code == TAMPERED:
+            fault = Fault("tampered", length, CHECK, self._progress.note)
+        else:
+            fault = Fault("memory" if code == OUT_OF_MEMORY else kind, item, phase, self._ending())
+        return Outcome(deliveries, fault, reusable=False)
 
-    def _send(self, message: Setup | list[Request]) -> None:
+    def _send(self, message: bytes) -> None:
         # a worker that died is noticed by the receive that follows
         with contextlib.suppress(OSError):
-            self._channel.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+            self._channel.send_bytes(message)
 
     def _receive(self, until: float) -> tuple[Any, Literal["", "timeout", "crash"]]:
         """The next message, or why there is none."""
@@ -211,7 +210,7 @@ class WorkerProcess:
             try:
                 if self._channel.poll(max(0.0, min(_TICK_S, until - time.monotonic()))):
                     return pickle.loads(self._channel.recv_bytes()), ""
-            except (EOFError, OSError):
+            except Exception:  # it ended, or what it sends with was changed
                 return None, "crash"
             # a child of a plug-in may hold the channel open after the worker died
             if self._has_exited() and not self._channel.poll(0):
@@ -224,7 +223,5 @@ class WorkerProcess:
         return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _ending(self) -> str:
-        code = self._process.returncode
-        if code is not None and code < 0:
-            return f"was killed by signal {-code} ({signal.strsignal(-code)})"
-        return f"exited with status {code}"
+        assert self._process.returncode is not None, "asked once it was killed"
+        return ending(self._process.returncode)

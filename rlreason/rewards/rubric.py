@@ -29,6 +29,7 @@ class Part:
         weight: finite; used by `sum` alone.
         kwargs: passed on to the plug-in.
         deadline_s: wall-clock seconds it may take over one completion.
+        fresh: each completion is scored in a fork of the worker.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Part:
     weight: float
     kwargs: Mapping[str, Any]
     deadline_s: float
+    fresh: bool = False
 
 
 def parts_of(rubric: Rubric) -> tuple[Part, ...]:
@@ -54,7 +56,7 @@ def parts_of(rubric: Rubric) -> tuple[Part, ...]:
             raise RewardError(
                 f"two rewards are called {name!r}; records keep each part by name, so give one another `name:` {where}"
             )
-        parts.append(Part(name, entry.spec, entry.weight, dict(entry.kwargs), entry.deadline_s))
+        parts.append(Part(name, entry.spec, entry.weight, dict(entry.kwargs), entry.deadline_s, entry.fresh))
     return tuple(parts)
 
 

@@ -1,4 +1,4 @@
-"""The inside of a scoring worker: a process of its own that reads chunks of requests and answers with Scores.
+"""The inside of a scoring worker: a process of its own that reads chunks of requests and answers with judgements.
 
 `process.WorkerProcess` starts it and watches it. What is being worked on stands in shared memory, so that the watcher
 knows which completion and which reward hangs or crashed even when this interpreter is stuck inside C code. Model text
@@ -19,15 +19,21 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from rlreason.errors import RlreasonError
+from rlreason.rewards.children import has_children
 from rlreason.rewards.failures import user_traceback
-from rlreason.rewards.grading import Grader, Request, Setup
-from rlreason.types import Score
+from rlreason.rewards.grading import Grader, Judgement, Request, Setup
+from rlreason.rewards.guard import Guard
+from rlreason.rewards.isolated import OUT_OF_MEMORY
+from rlreason.rewards.wire import pack_judgements
 
-OUT_OF_MEMORY = 99
-"""Exit status of a worker that met a MemoryError: what it holds cannot be trusted to be freed."""
+TAMPERED = 98
+"""Exit status of a worker that found itself changed; `Progress.note` says what was. It sends nothing more: what it
+would send with may be what was changed."""
 SEND_EVERY_S = 0.05
-"""Seconds of finished Scores that a crash can cost, to be computed again."""
+"""Seconds of finished judgements that a crash can cost, to be computed again."""
 IDLE = 0
+_NOTE_BYTES = 1000
+_NOTE = slice(8, 8 + _NOTE_BYTES)
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -40,19 +46,28 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """The next Scores of a chunk, in order. `left_children`: the plug-ins left processes behind."""
+    """The next judgements of a chunk, in order.
 
-    scores: list[Score]
+    Attributes:
+        count: how many.
+        packed: them, to be read by `wire.unpack_judgements`.
+        last: the chunk is done.
+        left_children: the plug-ins left processes behind.
+    """
+
+    count: int
+    packed: bytes
     last: bool = False
     left_children: bool = False
 
 
 class Progress:
-    """A number in memory shared between a worker and its watcher: which step of which completion is being worked on."""
+    """Memory shared between a worker and its watcher: a number, which step of which completion is being worked on."""
 
     def __init__(self, descriptor: int, phases: int) -> None:
         """`phases`: 1 for the check, and one a part of the rubric."""
-        self._cell = memoryview(mmap.mmap(descriptor, mmap.PAGESIZE)).cast("q")
+        self._page = mmap.mmap(descriptor, mmap.PAGESIZE)
+        self._cell = memoryview(self._page).cast("q")
         self._phases = phases
 
     def mark(self, item: int, phase: int) -> None:
@@ -62,6 +77,15 @@ class Progress:
     def clear(self) -> None:
         """Say that no completion is being worked on."""
         self._cell[0] = IDLE
+
+    @property
+    def note(self) -> str:
+        """A last word of the worker, "" where it left none."""
+        return self._page[_NOTE].rstrip(b"\0").decode("utf-8", "replace")
+
+    @note.setter
+    def note(self, text: str) -> None:
+        self._page[_NOTE] = text.encode()[:_NOTE_BYTES].ljust(_NOTE_BYTES, b"\0")
 
     @property
     def value(self) -> int:
@@ -84,7 +108,7 @@ def main(channel_descriptor: int, progress_descriptor: int, parent: int) -> None
     grader, refusal = _load(setup)
     _send(channel, Hello(refusal))
     if grader is not None:
-        _serve(channel, grader, Progress(progress_descriptor, 1 + len(setup.parts)))
+        _serve(channel, grader, Guard(grader.modules), Progress(progress_descriptor, 1 + len(setup.parts)))
     os._exit(0)
 
 
@@ -101,56 +125,50 @@ def _load(setup: Setup) -> tuple[Grader | None, str]:
 
 
 class _Outbox:
-    """Collects a chunk's Scores and sends them on now and then."""
+    """Collects a chunk's judgements and sends them on now and then, as long as nothing was tampered with."""
 
-    def __init__(self, channel: Connection) -> None:
+    def __init__(self, channel: Connection, guard: Guard, progress: Progress) -> None:
         self._channel = channel
+        self._guard = guard
+        self._progress = progress
         self._process = os.getpid()
-        self._done: list[Score] = []
+        self._done: list[Judgement] = []
         self._sent = time.monotonic()
 
-    def deliver(self, score: Score) -> None:
+    def deliver(self, judgement: Judgement) -> None:
         if os.getpid() != self._process:  # a plug-in forked and its child came back here
             os._exit(0)
-        self._done.append(score)
+        self._done.append(judgement)
         if time.monotonic() - self._sent > SEND_EVERY_S:
-            self._send(Delivery(self._done))
+            self.send()
 
-    def finish(self) -> None:
-        self._send(Delivery(self._done, last=True, left_children=_has_children()))
-
-    def _send(self, delivery: Delivery) -> None:
-        _send(self._channel, delivery)
+    def send(self, *, last: bool = False) -> None:
+        if changed := self._guard.changed():
+            self._progress.note = changed
+            os._exit(TAMPERED)
+        _send(self._channel, Delivery(len(self._done), pack_judgements(self._done), last, last and has_children()))
         self._done = []
         self._sent = time.monotonic()
 
 
-def _serve(channel: Connection, grader: Grader, progress: Progress) -> None:
+def _serve(channel: Connection, grader: Grader, guard: Guard, progress: Progress) -> None:
     while True:
         try:
             requests: list[Request] = pickle.loads(channel.recv_bytes())
         except EOFError:
             return
-        outbox = _Outbox(channel)
+        guard.hold(request.problem for request in requests)
+        outbox = _Outbox(channel, guard, progress)
         try:
-            grader.grade(requests, progress.mark, outbox.deliver)
+            grader.judge(requests, progress.mark, outbox.deliver)
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
         progress.clear()
-        outbox.finish()
+        outbox.send(last=True)
 
 
 def _send(channel: Connection, message: Hello | Delivery) -> None:
     channel.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
-
-
-def _has_children() -> bool:
-    """Whether any child process is left, a finished one included: one system call, unlike a look at all processes."""
-    try:
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    except ChildProcessError:
-        return False
-    return True
 
 
 def _limit(memory_bytes: int) -> None:

@@ -1,9 +1,11 @@
 """Reward plug-ins that misbehave on demand: what a completion's text asks for is what happens."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import re
+import stat
 import subprocess
 import sys
 import threading
@@ -53,6 +55,15 @@ def _wait():
     return 0.25
 
 
+def _garble(kind, text):
+    """Write over every open socket, or file: among them what the worker and its watcher speak through."""
+    for descriptor in range(3, 64):
+        with contextlib.suppress(OSError):
+            if kind(os.fstat(descriptor).st_mode):
+                os.write(descriptor, text)
+    os._exit(1)
+
+
 ACTIONS = {
     "raise": lambda: {}["missing"],
     "nan": lambda: float("nan"),
@@ -71,6 +82,8 @@ ACTIONS = {
     "segfault": lambda: ctypes.string_at(0),
     "exit": lambda: sys.exit(0),
     "hard exit": lambda: os._exit(0),
+    "garble channel": lambda: _garble(stat.S_ISSOCK, b"\0\0\0\5junk!"),
+    "garble progress": lambda: _garble(stat.S_ISREG, b"\7" * 8),
     "fork": _fork,
     "leave bomb": _leave_bomb,
     "wait": _wait,
@@ -112,3 +125,63 @@ def pid(problem, completion, derivation):
 def prints(problem, completion, derivation):
     print("seen", completion, flush=True)
     return 1.0
+
+
+remembered = None
+
+
+def add_one(value):
+    return value + 1
+
+
+class Judge:
+    def mark(self):
+        return 1.0
+
+
+def _replace(target, name, value):
+    setattr(target, name, value)
+    return 0.5
+
+
+def _run_model_code(code):
+    # what a careless plug-in does, and no plug-in should: the pool must still keep it from the next completion
+    exec(code, {})
+    return 0.5
+
+
+def leaves_traces(problem, completion, derivation):
+    """Changes what its text names; else pays the right answer, by helpers that can be replaced."""
+    import builtins
+
+    from rlreason.rewards import contract
+
+    global remembered
+    module = sys.modules[__name__]
+    remembered = remembered or Judge()  # filled in late: allowed
+    match completion:
+        case "patch grader":
+            return _replace(contract, "to_score", lambda *_: Score(1.0))
+        case "patch builtin":
+            return _replace(builtins, "len", lambda _: 7)
+        case "patch helper":
+            return _replace(module, "add_one", lambda value: 99)
+        case "patch method":
+            return _replace(Judge, "mark", lambda self: 99.0)
+        case "patch task":
+            return _replace(sys.modules["toy_task"].ToyTask, "check", lambda *_: derivation)
+        case "hide builtin":
+            return _replace(contract, "isinstance", lambda *_: True)
+        case "change problem":
+            problem.detail["tests"].clear()
+            return 0.5
+        case "count":
+            module.counted = getattr(module, "counted", 0) + 1
+            return module.counted
+        case _ if completion.startswith("exec: "):
+            return _run_model_code(completion.removeprefix("exec: "))
+    return remembered.mark() * (add_one(0) == derivation.answer_correct) * len(problem.detail.get("tests", "x"))
+
+
+def scores_steps(problem, completion, derivation):
+    return {"reward": 1.0, "steps": [0.5] * (len(derivation.steps) + ("short" in completion))}

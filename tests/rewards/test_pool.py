@@ -16,6 +16,7 @@ from toy_task import BUILDER, toy_problem, toy_specs
 
 from rlreason.errors import RewardError, ScoringFailed, TaskError
 from rlreason.recipe.schema import Reward, Rubric
+from rlreason.rewards import pool as pool_module
 from rlreason.rewards.failures import kind_of
 from rlreason.rewards.pool import ScoringPool
 
@@ -113,13 +114,14 @@ def test_more_hangs_than_workers_leave_the_pool_whole(make_pool):
     assert kinds(pool.score(right(200))) == ["1.0"] * 200
 
 
-def test_a_reward_that_always_hangs_stops_the_scoring(make_pool):
+def test_a_reward_that_always_hangs_stops_the_scoring(make_pool, monkeypatch):
+    monkeypatch.setattr(pool_module, "LOSSES", 3)
     pool = make_pool(ACT, deadline_s=0.3)
-    with pytest.raises(ScoringFailed, match=r"8 completions passed their deadline.*act took over 0.3 s.*deadline_s"):
+    with pytest.raises(ScoringFailed, match=r"3 completions hung or crashed.*act took over 0.3 s.*deadline_s"):
         pool.score(asked(*["c loop"] * 40))
     assert kinds(pool.score(right(5))) == ["1.0"] * 5
     # where others of the batch have their rewards, hangs cost their own alone
-    assert kinds(pool.score([*right(4), *asked(*["c loop"] * 9)])) == ["1.0"] * 4 + ["PluginTimeout"] * 9
+    assert kinds(pool.score([*right(4), *asked(*["c loop"] * 4)])) == ["1.0"] * 4 + ["PluginTimeout"] * 4
 
 
 @pytest.mark.parametrize(
@@ -134,6 +136,14 @@ def test_a_death_costs_one_score(make_pool, text, kind, words):
     scores = make_pool(ACT, deadline_s=5).score([*right(10), (toy_problem(10), text), *right(20, start=11)])
     assert kinds(scores) == ["1.0"] * 10 + [kind] + ["1.0"] * 20
     assert words in scores[10].failure and scores[10].correct is False
+
+
+@pytest.mark.parametrize("text", ["garble channel", "garble progress"])
+def test_nonsense_from_a_worker_costs_the_completion_that_wrote_it(make_pool, text):
+    # what it wrote over may be taken for another's fault at first: each suspect is then scored alone
+    scores = make_pool(ACT, deadline_s=5).score([*right(10), (toy_problem(10), text), *right(5, start=11)])
+    assert kinds(scores[:10] + scores[11:]) == ["1.0"] * 15
+    assert kind_of(scores[10].failure) is not None and scores[10].reward is None
 
 
 def test_a_death_that_another_completion_left_behind_is_not_blamed_on_the_next(make_pool):

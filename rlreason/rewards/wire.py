@@ -1,0 +1,72 @@
+"""What travels between a scoring worker and its watcher, packed quickly: requests there, judgements back.
+
+Frozen, slotted dataclasses pickle themselves field by field in Python, which takes about as long as it takes to score
+them. Here their values travel as plain tuples, and the completions of a group share their problem as they did before.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+from rlreason.rewards.grading import Judgement, Request
+from rlreason.types import DerivationCheck, Problem, Score, Step
+
+
+def _values(kind: type[Any]) -> Callable[[Any], tuple[Any, ...]]:
+    return attrgetter(*(field.name for field in fields(kind)))
+
+
+_PROBLEM, _REQUEST, _CHECK, _STEP, _SCORE = map(_values, (Problem, Request, DerivationCheck, Step, Score))
+_STEPS = [field.name for field in fields(DerivationCheck)].index("steps")
+_REDUCERS: dict[type, Callable[[Any], Any]] = {
+    Request: lambda request: (Request, _REQUEST(request)),
+    Problem: lambda problem: (Problem, _PROBLEM(problem)),
+}
+
+
+def pack_requests(requests: Sequence[Request]) -> bytes:
+    """A pickle of them, made by the table above. `pickle.loads` reads it."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = _REDUCERS
+    pickler.dump(requests)
+    return buffer.getvalue()
+
+
+def pack_judgements(judgements: Sequence[Judgement]) -> bytes:
+    """Read by `unpack_judgements`."""
+    return pickle.dumps([_flat(judgement) for judgement in judgements], pickle.HIGHEST_PROTOCOL)
+
+
+def unpack_judgements(packed: bytes) -> list[Judgement]:
+    """The judgements, equal to those that were packed."""
+    return [_whole(*flat) for flat in pickle.loads(packed)]
+
+
+def _flat(judgement: Judgement) -> tuple[Any, ...]:
+    check = None
+    if judgement.check is not None:
+        check = list(_CHECK(judgement.check))
+        check[_STEPS] = [*map(_STEP, check[_STEPS])]
+    scores = [(name, score.reward if _is_bare(score) else _SCORE(score)) for name, score in judgement.scores.items()]
+    return check, scores, judgement.failure
+
+
+def _is_bare(score: Score) -> bool:
+    """Whether it says nothing beside the reward: so do most parts."""
+    return score.correct is None and not score.parts and not score.step_scores
+
+
+def _whole(check: list[Any] | None, scores: Sequence[tuple[str, Any]], failure: str) -> Judgement:
+    if check is not None:
+        check[_STEPS] = tuple([Step(*step) for step in check[_STEPS]])
+    return Judgement(
+        None if check is None else DerivationCheck(*check),
+        {name: Score(*value) if isinstance(value, tuple) else Score(value) for name, value in scores},
+        failure,
+    )
