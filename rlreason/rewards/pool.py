@@ -19,7 +19,7 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -36,7 +36,7 @@ from rlreason.rewards.rubric import parts_of
 from rlreason.rewards.wire import pack_judgements, pack_requests, unpack_judgements
 from rlreason.types import Problem, Score
 
-CHUNK = 64
+CHUNK = 128
 """Most completions that travel together."""
 LOSSES = 8
 """Completions that may cost their worker while none of their batch has a reward yet; then the reward is taken to hang
@@ -182,11 +182,11 @@ class ScoringPool:
         if not requests:
             return []
         batch = _Batch(len(requests), partial(combined, self._setup.combine, self._setup.parts))
-        # small enough that every worker gets several, so that none waits long for the last
-        size = min(CHUNK, max(1, len(requests) // (4 * len(self._watchers))))
-        for start in range(0, len(requests), size):
+        start = 0
+        for size in _chunk_sizes(len(requests), len(self._watchers)):
             chunk = [Request(*request) for request in requests[start : start + size]]
-            self._enqueue(_Chunk(batch, range(start, start + len(chunk)), chunk))
+            self._enqueue(_Chunk(batch, range(start, start + size), chunk))
+            start += size
         return batch.wait()
 
     def close(self) -> None:
@@ -312,6 +312,15 @@ class ScoringPool:
                 return Unscored(FailureKind.PLUGIN_OUT_OF_MEMORY, f"{part.spec} met the cap of {gib:g} GiB")
             case "crash":
                 return Unscored(FailureKind.PLUGIN_CRASHED, f"{part.spec}: the worker {fault.ending}")
+
+
+def _chunk_sizes(count: int, workers: int) -> Iterator[int]:
+    """Half of what is left, shared out, each time: few trips at first, and no worker waits long for the last one."""
+    least = max(1, min(CHUNK // 4, count // (8 * workers)))
+    while count:
+        size = min(count, max(least, min(CHUNK, count // (2 * workers))))
+        yield size
+        count -= size
 
 
 def _end(worker: WorkerProcess | None) -> None:

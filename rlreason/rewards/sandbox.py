@@ -19,8 +19,8 @@ What is not stopped: a hole in the kernel; measuring time, and using the process
 the libraries' folders hold, and seeing whether another path exists; seeing the machine's name and the user's number. A
 machine without a layer lacks what that layer stops; without seccomp, root's code may start processes that outlive it.
 
-libseccomp is called through ctypes, and so is Landlock, which is three kernel calls: nothing but the system's own library
-has to be there. bubblewrap and user namespaces are not used: containers commonly forbid them.
+libseccomp is called through ctypes, and so is Landlock, which is three kernel calls: nothing but the system's own
+library has to be there. bubblewrap and user namespaces are not used: containers commonly forbid them.
 """
 
 from __future__ import annotations

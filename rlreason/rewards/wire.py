@@ -6,6 +6,7 @@ them. Here their values travel as plain tuples, and the completions of a group s
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 from collections.abc import Callable, Sequence
@@ -53,13 +54,17 @@ def _flat(judgement: Judgement) -> tuple[Any, ...]:
     if judgement.check is not None:
         check = list(_CHECK(judgement.check))
         check[_STEPS] = [*map(_STEP, check[_STEPS])]
-    scores = [(name, score.reward if _is_bare(score) else _SCORE(score)) for name, score in judgement.scores.items()]
+    scores = [
+        # most parts say nothing beside the reward
+        (name, _SCORE(score) if score.parts or score.step_scores or score.correct is not None else score.reward)
+        for name, score in judgement.scores.items()
+    ]
     return check, scores, judgement.failure
 
 
-def _is_bare(score: Score) -> bool:
-    """Whether it says nothing beside the reward: so do most parts."""
-    return score.correct is None and not score.parts and not score.step_scores
+@functools.lru_cache(maxsize=1024)
+def _bare(reward: float) -> Score:
+    return Score(reward)
 
 
 def _whole(check: list[Any] | None, scores: Sequence[tuple[str, Any]], failure: str) -> Judgement:
@@ -67,6 +72,6 @@ def _whole(check: list[Any] | None, scores: Sequence[tuple[str, Any]], failure: 
         check[_STEPS] = tuple([Step(*step) for step in check[_STEPS]])
     return Judgement(
         None if check is None else DerivationCheck(*check),
-        {name: Score(*value) if isinstance(value, tuple) else Score(value) for name, value in scores},
+        {name: Score(*value) if isinstance(value, tuple) else _bare(value) for name, value in scores},
         failure,
     )

@@ -41,7 +41,7 @@ def kinds(scores):
     ],
 )
 def test_a_completion_that_patches_the_grader_is_named_and_the_others_are_scored_without_it(make_pool, text, changed):
-    # ten of forty travel together, so that some of the guilty one's chunk come before it and some after
+    # twenty of forty travel together first, so that some of the guilty one's chunk come before it and some after
     scores = make_pool(TRACES, deadline_s=5).score([*right(13), (toy_problem(13), text), *right(26, start=14)])
     assert kinds(scores) == ["1.0"] * 13 + ["PluginTampered"] + ["1.0"] * 26
     assert changed in scores[13].failure and "while scoring this completion" in scores[13].failure

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from toy_task import BUILDER, toy_problem, toy_specs
 
 from rlreason.errors import RewardError, ScoringFailed, TaskError
@@ -147,7 +149,7 @@ def test_nonsense_from_a_worker_costs_the_completion_that_wrote_it(make_pool, te
 
 
 def test_a_death_that_another_completion_left_behind_is_not_blamed_on_the_next(make_pool):
-    # the bomb of the first goes off while the second is scored; eight completions travel as two together
+    # the bomb of the first goes off while the second is scored; of eight completions four travel together first
     scores = make_pool(ACT, deadline_s=5).score([*asked("leave bomb", "wait"), *right(6, start=2)])
     assert kinds(scores) == ["0.5", "0.25"] + ["1.0"] * 6
 
@@ -200,15 +202,15 @@ def test_a_pool_made_inside_a_thread_works_after_that_thread_ended():
 def test_batch_rewards_lose_only_the_guilty(make_pool):
     pool = make_pool("hostile.py:act_on_batch", deadline_s=0.5)
     assert kinds(pool.score([*right(3), (toy_problem(3), "nan")])) == ["1.0", "1.0", "1.0", "InvalidScore"]
-    # chunks are of one completion where there are few, of eight here
+    # chunks are of one completion where there are few, here of 16, 8, 4 and 4
     assert kinds(pool.score([*right(31), (toy_problem(31), "c loop")])) == ["1.0"] * 31 + ["PluginTimeout"]
     assert kinds(pool.score([*right(31), (toy_problem(31), "segfault")])) == ["1.0"] * 31 + ["PluginCrashed"]
 
 
 def test_a_batch_reward_of_the_wrong_length_scores_none_of_its_chunk(make_pool):
     scores = make_pool("hostile.py:act_on_batch").score([*right(31), (toy_problem(31), "batch: short")])
-    assert kinds(scores) == ["1.0"] * 24 + ["InvalidScore"] * 8
-    assert "returned 1 verdicts for 8 completions" in scores[31].failure
+    assert kinds(scores) == ["1.0"] * 28 + ["InvalidScore"] * 4
+    assert "returned 1 verdicts for 4 completions" in scores[31].failure
 
 
 def test_async_rewards_of_a_chunk_wait_together(make_pool):
@@ -216,7 +218,7 @@ def test_async_rewards_of_a_chunk_wait_together(make_pool):
     pool.warm_up()
     started = time.monotonic()
     scores = pool.score([*right(62), (toy_problem(62), "sleep"), (toy_problem(63), "raise")])
-    # four chunks of 16, each 0.2 s but for the last's deadline of 2 s; one after the other they would take 14 s
+    # four chunks, each 0.2 s but for the last's deadline of 2 s; one after the other they would take 14 s
     assert time.monotonic() - started < 6
     assert kinds(scores) == ["1.0"] * 62 + ["PluginTimeout", "PluginRaised"]
 
@@ -315,3 +317,11 @@ def gone(pid: int, within_s: float = 5.0) -> bool:
         if time.monotonic() >= deadline:
             return False
         time.sleep(0.02)
+
+
+@given(st.integers(1, 2000), st.integers(1, 64))
+def test_chunks_hold_every_completion_once_and_end_small(count, workers):
+    sizes = list(pool_module._chunk_sizes(count, workers))
+    assert sum(sizes) == count and min(sizes) >= 1 and max(sizes) <= pool_module.CHUNK
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] <= max(1, count // (8 * workers))
