@@ -184,5 +184,8 @@ def _die_with(parent: int) -> None:
         libc = ctypes.CDLL(None)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        # A message wakes the watcher, which the kernel likes to put on the core of whoever woke it: not before this
+        # process is done with its turn.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     if os.getppid() != parent:  # it died before the kernel was told
         os._exit(0)
