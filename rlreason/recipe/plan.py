@@ -15,13 +15,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from rlreason.recipe.schema import Evaluation, Recipe
 from rlreason.recipe.scorers import Implicit, Prm, ScorerConfig
 from rlreason.recipe.stages import Pretrain, Rl, Sft
 from rlreason.recipe.validation import resolve_plugin_path
 
-FORMAT_VERSION = 1
-"""Raise it when the same settings come to mean other results; every stage then has a new identity."""
+FORMAT_VERSION = 2
+"""Raise it when the same settings come to mean other results, as by another default; every stage then has a new
+identity."""
 StageType = Literal["pretrain", "sft", "rl", "prm", "evaluate"]
 EVALUATE: Literal["evaluate"] = "evaluate"
 _NO_IDENTITY = {"checkpoint_every", "mismatch_tolerance", "k"}
@@ -257,11 +260,11 @@ class _Identities:
         self._recipe = recipe
         self._scorer_folders = scorer_fingerprints
         self._start = {
-            "model": recipe.model.model_dump(mode="json", exclude={"path"}),
+            "model": _said(recipe.model, {"path"}),
             "fingerprint": model_fingerprint,
         }
         self._rewards = {
-            "rubric": recipe.rewards.model_dump(mode="json", exclude={"workers"}),
+            "rubric": _said(recipe.rewards, {"workers"}),
             "files": dict(reward_fingerprints),
         }
 
@@ -272,7 +275,7 @@ class _Identities:
         decides: dict[str, Any] = {"rewards": self._rewards if isinstance(config, Rl) else None}
         if scorer is not None:
             decides["scorer"] = {
-                "settings": scorer.config.model_dump(mode="json", exclude={"path", "after", "policy", "reference"}),
+                "settings": _said(scorer.config, {"path", "after", "policy", "reference"}),
                 "models": scorer.models,
                 "folder": self._scorer_folders.get(scorer.name),
             }
@@ -293,15 +296,16 @@ class _Identities:
 
     def _settings(self, config: Pretrain | Sft | Rl | Prm) -> tuple[dict[str, Any], list[str]]:
         """What of a stage's section decides its result, and the tasks it uses."""
-        settings = config.model_dump(mode="json", exclude=_NO_IDENTITY | {"after"})
-        for entry in settings["data"]:
-            entry["task"] = self._recipe.task_name(entry["task"])
-        return settings, [entry["task"] for entry in settings["data"]]
+        settings = _said(config, _NO_IDENTITY | {"after"})
+        used = [self._recipe.task_name(entry.task) for entry in config.data]
+        for entry, task in zip(settings["data"], used, strict=True):
+            entry["task"] = task
+        return settings, used
 
     def evaluation(self, parent: str | None, seed: int) -> PlannedStage:
         """The evaluation of what `parent` left."""
         config = self._recipe.evaluation
-        settings = config.model_dump(mode="json", exclude=_NO_IDENTITY)
+        settings = _said(config, _NO_IDENTITY)
         settings["task"] = self._recipe.task_name(config.task)
         id = self._id(EVALUATE, settings, [settings["task"]], {"rewards": None}, parent, seed)
         return PlannedStage(id, EVALUATE, EVALUATE, seed, parent, config, ())
@@ -324,6 +328,11 @@ class _Identities:
             "seed": seed,
         }
         return f"{type}-{_digest(decides)[:10]}"
+
+
+def _said(section: BaseModel, exclude: set[str]) -> dict[str, Any]:
+    """What a section says beside its defaults, so that a new setting leaves the identity of old stages as it was."""
+    return section.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
 
 
 def _digest(value: Any) -> str:

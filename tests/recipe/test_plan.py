@@ -234,3 +234,12 @@ def test_any_arms_make_a_tree_that_can_be_run_in_order(paths: list[list[str]], s
             taken = plan.arms[f"arm{index}"][seed].stages
             assert [plan.stage(id).name for id in taken] == path
             assert all(f"arm{index}" in plan.stage(id).arms for id in taken)
+
+
+def test_a_default_that_is_said_is_the_stage_where_it_is_not(load: Any) -> None:
+    # so that a setting that comes later leaves the identities of stages that do without it
+    said = load("stages.rl.loss={type: clipped, clip_low: 0.2}", "stages.rl.minibatches=1", "rewards.combine=sum")
+    assert names(plan_of(said.recipe)) == names(plan_of(load().recipe))
+    assert [stage.id for stage in plan_of(said.recipe).stages] == [stage.id for stage in plan_of(load().recipe).stages]
+    other = load("stages.rl.loss={type: clipped, clip_low: 0.1}")
+    assert plan_of(other.recipe).stages[2].id != plan_of(load().recipe).stages[2].id
