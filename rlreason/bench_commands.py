@@ -6,6 +6,7 @@ As in `cli`, imports stand in the functions.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -99,6 +100,45 @@ def bench_rewards_command(
     from rlreason.display import print_json, print_renderable
 
     figures = bench_rewards(seconds)
+    if as_json:
+        print_json(figures)
+    else:
+        print_renderable(render(figures))
+
+
+@bench.command("curriculum")
+def bench_curriculum_command(
+    learner: Annotated[list[str] | None, typer.Option(help="A synthetic learner; all where left out.")] = None,
+    policy: Annotated[
+        list[str] | None, typer.Option(help="A policy; all where left out. The oracle always runs.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=2, help="Seeds, run side by side.")] = 200,
+    updates: Annotated[int, typer.Option(min=1, help="Updates a seed may take.")] = 150,
+    floor: Annotated[float, typer.Option(min=0, max=1, help="Share of the draws spread evenly over the arms.")] = 0.05,
+    sweep: Annotated[bool, typer.Option("--sweep", help="Also vary SEC's alpha and tau.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.html", help="Write heat maps of what was drawn.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare curriculum policies on synthetic learners: updates to mastery, and regret against an oracle.
+
+    \b
+      rlreason bench curriculum
+      rlreason bench curriculum --learner prerequisites --policy sec --policy gate+sec --plot draws.html
+      rlreason bench curriculum --sweep --json
+    """
+    from rlreason.bench.curriculum import bench_curriculum, sweep_sec
+    from rlreason.bench.curriculum_table import render
+    from rlreason.display import print_json, print_renderable
+
+    if plot:
+        from rlreason.bench.curriculum_plot import check_plot_path, write_plot
+
+        check_plot_path(plot)
+    figures = bench_curriculum(learner or (), policy or (), seeds=seeds, updates=updates, floor=floor)
+    if sweep:
+        figures["sweep"] = sweep_sec(learner or (), seeds=seeds, updates=updates, floor=floor)
+    if plot:
+        write_plot(figures, plot)
     if as_json:
         print_json(figures)
     else:

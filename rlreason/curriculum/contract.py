@@ -1,12 +1,14 @@
-"""What a curriculum is: a sampler of bandit arms that may learn from what each arm paid.
+"""What a curriculum is: a sampler of bandit arms that may learn from what each arm showed.
 
-A bandit arm is a cell of a task at a level, under the name `bandit_arm` gives it. A curriculum knows names and weights
-only; turning a drawn arm into a problem is the scheduler's part, and computing payoffs the training loop's.
+A bandit arm is a cell of a task at a level, under the name `bandit_arm` gives it. A curriculum knows names and numbers
+only; turning a drawn arm into a problem is the scheduler's part, and computing payoffs the training loop's, with
+`payoffs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,14 +19,27 @@ def bandit_arm(task: str, level: str, cell: str) -> str:
     return f"{task}:{level}:{cell}"
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the problems of one bandit arm showed: one entry a problem, in the order in which they were drawn.
+
+    Attributes:
+        payoffs: what the problem paid, larger is better (see `payoffs`); NaN where that could not be computed.
+        successes: share of its judged rollouts that were right, in [0, 1]; NaN where none was judged.
+    """
+
+    payoffs: Sequence[float]
+    successes: Sequence[float]
+
+
 class Curriculum(Protocol):
     """Draws bandit arms. Everything random comes from the generator it was made with."""
 
     def draw(self, n: int) -> list[str]:
         """The next n bandit arms, with repetition."""
 
-    def observe(self, arm: str, payoffs: Sequence[float]) -> None:
-        """Learn what an arm paid: one payoff a problem that was drawn from it."""
+    def observe(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Learn from one update: called once an update, with the arms whose rollouts came back, be they none."""
 
     def probabilities(self) -> dict[str, float]:
         """How likely each arm is to be the next one drawn; they sum to 1."""

@@ -16,7 +16,7 @@ from rlreason.curriculum.contract import MakeCurriculum, bandit_arm
 from rlreason.curriculum.state import same_names
 from rlreason.curriculum.uniform import UniformCurriculum
 from rlreason.errors import CheckpointError, TaskError, one_of
-from rlreason.tasks.contract import Task
+from rlreason.tasks.contract import Cell, Task
 from rlreason.types import Problem
 
 
@@ -37,6 +37,40 @@ class Source:
     weight: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cell that a bandit arm stands for, and the arm's share of the draws relative to the others."""
+
+    task: str
+    level: str
+    cell: Cell
+    weight: float
+
+
+def places(tasks: Mapping[str, Task], sources: Sequence[Source]) -> dict[str, Place]:
+    """Bandit arm -> its place, for every cell that the sources match.
+
+    Args:
+        tasks: the recipe's name of a task -> the task.
+        sources: at least one; an arm that several of them match gets the sum of their weights.
+    Raises:
+        TaskError: an unknown task or level, or a pattern that matches no cell.
+    """
+    found: dict[str, Place] = {}
+    for source in sources:
+        if source.task not in tasks:
+            raise TaskError(one_of("task", source.task, tasks))
+        task = tasks[source.task]
+        if source.level not in task.levels:
+            raise TaskError(one_of(f"level of task {source.task!r}", source.level, task.levels))
+        cells = task.match_cells(source.cells)
+        for cell in cells:
+            arm = bandit_arm(source.task, source.level, cell.name)
+            before = found[arm].weight if arm in found else 0.0
+            found[arm] = Place(source.task, source.level, cell, before + source.weight / len(cells))
+    return found
+
+
 class ProblemScheduler:
     """The endless sequence of training problems of one stage."""
 
@@ -49,30 +83,22 @@ class ProblemScheduler:
     ) -> None:
         """
         Args:
-            tasks: the recipe's name of a task -> the task.
-            sources: at least one; an arm that several of them match gets the sum of their weights.
+            tasks, sources: as `places` takes them.
             rng: the source of all draws, saved with the curriculum's state.
             make_curriculum: builds the curriculum from weighted arms and `rng`.
         Raises:
             TaskError: an unknown task or level, or a pattern that matches no cell.
-            RecipeError: a weight that is not positive and finite.
+            RecipeError: a weight that is not positive and finite, or parameters that the curriculum refuses.
         """
         self._tasks = dict(tasks)
-        self._places: dict[str, tuple[str, str, str]] = {}
-        weights: dict[str, float] = {}
-        for source in sources:
-            if source.task not in self._tasks:
-                raise TaskError(one_of("task", source.task, self._tasks))
-            task = self._tasks[source.task]
-            if source.level not in task.levels:
-                raise TaskError(one_of(f"level of task {source.task!r}", source.level, task.levels))
-            cells = task.match_cells(source.cells)
-            for cell in cells:
-                arm = bandit_arm(source.task, source.level, cell.name)
-                self._places[arm] = (source.task, source.level, cell.name)
-                weights[arm] = weights.get(arm, 0.0) + source.weight / len(cells)
-        self.curriculum = make_curriculum(weights, rng)
-        self._used = dict.fromkeys(weights, 0)
+        self._places = places(tasks, sources)
+        self.curriculum = make_curriculum({arm: place.weight for arm, place in self._places.items()}, rng)
+        self._used = dict.fromkeys(self._places, 0)
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """All bandit arms."""
+        return tuple(self._places)
 
     def next(self, n: int) -> list[Problem]:
         """The next n problems.
@@ -82,8 +108,8 @@ class ProblemScheduler:
         """
         problems = []
         for arm in self.curriculum.draw(n):
-            task, level, cell = self._places[arm]
-            problems.append(self._tasks[task].problem(level, cell, self._used[arm]))
+            place = self._places[arm]
+            problems.append(self._tasks[place.task].problem(place.level, place.cell.name, self._used[arm]))
             self._used[arm] += 1
         return problems
 

@@ -25,6 +25,28 @@ def same_names(what: str, saved: Iterable[str], here: Iterable[str]) -> None:
         )
 
 
+def read_array(name: str, saved: object, like: np.ndarray) -> np.ndarray:
+    """A saved list as an array of the shape and kind of `like`.
+
+    Raises:
+        CheckpointError: it is of another shape, not finite numbers, or a count that is negative or not whole.
+    """
+    try:
+        array = np.asarray(saved, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"the saved curriculum's {name!r} are no numbers: {error}") from error
+    if array.shape != like.shape:
+        raise CheckpointError(
+            f"the saved curriculum's {name!r} have the shape {list(array.shape)}, here it is {list(like.shape)}; "
+            "resume with the recipe that the run was started with"
+        )
+    counts = np.issubdtype(like.dtype, np.integer)
+    whole = (array >= 0) & (array == np.floor(array)) if counts else True
+    if not (np.isfinite(array) & whole).all():
+        raise CheckpointError(f"the saved curriculum's {name!r} hold {array.tolist()}: damaged")
+    return array.astype(like.dtype)
+
+
 def load_generator(rng: np.random.Generator, saved: Mapping[str, Any]) -> None:
     """Set a random generator to a saved `bit_generator.state`.
 

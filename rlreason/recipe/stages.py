@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from rlreason.recipe.curricula import CurriculumConfig, UniformCurriculum
+
 
 class Config(BaseModel):
     """Base of every stage section: frozen, unknown keys refused, field docstrings kept as descriptions."""
@@ -135,12 +137,6 @@ class FirstErrorCredit(_StepCredit):
 Credit = Annotated[OutcomeCredit | ProcessReturnCredit | FirstErrorCredit, Field(discriminator="type")]
 
 
-class UniformCurriculum(Config):
-    """Every matching cell is drawn equally often."""
-
-    type: Literal["uniform"] = "uniform"
-
-
 class Rl(Config):
     """On-policy reinforcement learning from scored rollouts."""
 
@@ -155,7 +151,8 @@ class Rl(Config):
     credit: Credit = OutcomeCredit()
     """How a completion's advantage is shared out among its tokens."""
     loss: ClippedLoss = ClippedLoss()
-    curriculum: UniformCurriculum = UniformCurriculum()
+    curriculum: CurriculumConfig = UniformCurriculum()
+    """Which cells of `data` the next prompts are drawn from."""
     optimizer: Optimizer
     minibatches: PositiveInt = 1
     """Optimizer updates made from each batch of rollouts; 1 is strictly on-policy."""

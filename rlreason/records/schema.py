@@ -99,10 +99,27 @@ STEPS = pa.schema(
 )
 """One row a step of the held-out derivations on which a step scorer is judged."""
 
+CURRICULUM = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("update", pa.int32(), nullable=False),
+        pa.field("arm", pa.string(), nullable=False),  # the bandit arm, "TASK:LEVEL:CELL"
+        pa.field("probability", pa.float64(), nullable=False),  # with which the update's problems were drawn
+        pa.field("drawn", pa.int32(), nullable=False),  # problems
+        pa.field("unscored", pa.int32(), nullable=False),  # of its rollouts, those without a reward
+        pa.field("payoff", pa.float64()),  # mean over its problems; null: none
+        pa.field("success", pa.float64()),  # share of its rollouts that were right; null: none was judged
+        pa.field("mastered", pa.bool_()),  # null: the stage has no gate
+        pa.field("unlocked", pa.bool_(), nullable=False),  # may be drawn in the next update
+    ]
+)
+"""One row a bandit arm of an update of an RL stage."""
+
 TABLES: dict[str, pa.Schema] = {
     "updates": UPDATES,
     "problems": PROBLEMS,
     "evaluations": EVALUATIONS,
     "rollouts": ROLLOUTS,
     "steps": STEPS,
+    "curriculum": CURRICULUM,
 }

@@ -10,14 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlreason.errors import ModelError, TaskError, one_of
+import numpy as np
+
+from rlreason.errors import ModelError, RecipeError, TaskError, one_of
 from rlreason.recipe import LoadedRecipe, Plan, Recipe, build_plan, fingerprint_model, fingerprint_rewards
 from rlreason.recipe.plan import fingerprint_folder
 from rlreason.recipe.scorers import PrmFolder
 from rlreason.recipe.sizes import Estimate, ModelShape, estimate_memory, read_shape, shape_of
-from rlreason.recipe.stages import Mixture
+from rlreason.recipe.stages import Mixture, Rl
 from rlreason.recipe.validation import mixtures, resolve_model_folder, resolve_model_path
 from rlreason.rewards.listing import check_file
+from rlreason.stages.schedule import Schedule
 from rlreason.tasks.contract import Task
 from rlreason.tasks.registry import build_task
 
@@ -60,6 +63,9 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
     tasks = {name: build_task(name, task.type, task.parameters) for name, task in recipe.tasks.items()}
     for path, entry in mixtures(recipe):
         check_entry(tasks, entry, path)
+    for name, stage in recipe.stages.items():
+        if isinstance(stage, Rl):
+            check_schedule(tasks, stage, f"stages.{name}.curriculum")
     check_evaluation(tasks, recipe)
     for part in recipe.rewards.parts:
         check_file(part.spec, loaded.folders)
@@ -105,6 +111,18 @@ def check_entry(tasks: Mapping[str, Task], entry: Mixture, where: str) -> None:
     check_level(task, entry.level, f"{where}.level")
     for cell in task.match_cells(entry.cells, f"{where}.cells"):
         task.problem(entry.level, cell.name, 0)
+
+
+def check_schedule(tasks: Mapping[str, Task], stage: Rl, where: str) -> None:
+    """The stage's curriculum, and its gate, can be made.
+
+    Raises:
+        RecipeError: they cannot; says where the recipe asks for it.
+    """
+    try:
+        Schedule(tasks, stage, np.random.default_rng(0))
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
 
 
 def check_level(task: Task, level: str, where: str) -> None:

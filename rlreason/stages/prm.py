@@ -24,7 +24,8 @@ from rlreason.records.run_folder import replacing
 from rlreason.records.schema import STEPS
 from rlreason.records.tables import write_part
 from rlreason.stages.context import Context
-from rlreason.stages.rollouts import complete, sampling_settings, score, sources_of
+from rlreason.stages.rollouts import complete, sampling_settings, score
+from rlreason.stages.schedule import sources_of
 from rlreason.stages.steps import step_batch, step_tokens, symbolic_scores
 from rlreason.stages.supervised import BLOCK, IGNORED, fill_rows, train_rows
 from rlreason.tasks.sampling import sample
@@ -148,7 +149,7 @@ def training_rows(context: Context, stage: PlannedStage, parent: Path) -> Superv
         with np.load(kept) as arrays:
             return SupervisedRows(**arrays)
     random = np.random.default_rng(derive_seed(stage.seed, stage.id, "problems"))
-    problems = ProblemScheduler(context.tasks, sources_of(context, config.data), random).next(config.problems)
+    problems = ProblemScheduler(context.tasks, sources_of(context.tasks, config.data), random).next(config.problems)
     context.engines.generator.load_checkpoint(parent.resolve(), policy_version=0)
     derivations = label(context, stage, derive(context, stage, problems, "derivations"))
     steps = np.concatenate([each.right for each in derivations]) if derivations else np.zeros(0, dtype=bool)

@@ -18,7 +18,6 @@ import numpy as np
 from rlreason.algorithms.advantages import group_relative_advantages
 from rlreason.algorithms.losses import token_weights
 from rlreason.algorithms.seeding import derive_seed
-from rlreason.curriculum.scheduler import ProblemScheduler
 from rlreason.engines.checkpoints import PARTIAL, finish, newest_state, promote
 from rlreason.engines.protocols import PolicyBatch, PolicySettings
 from rlreason.errors import CheckpointError, ScoringFailed
@@ -28,7 +27,8 @@ from rlreason.records.run_folder import read_json, write_json
 from rlreason.records.tables import drop_parts_from, write_part
 from rlreason.stages.audit import outcome_metrics, step_metrics
 from rlreason.stages.context import MODEL, Context
-from rlreason.stages.rollouts import complete, rollout_columns, sampling_settings, score, sources_of
+from rlreason.stages.rollouts import complete, rollout_columns, sampling_settings, score
+from rlreason.stages.schedule import Schedule
 from rlreason.stages.steps import score_steps, scorer_model, token_credit
 from rlreason.stages.updates import UpdateLog
 from rlreason.types import Group, Problem
@@ -116,12 +116,10 @@ def learn(
     return {name: float(np.mean([metrics[name] for metrics in collected])) for name in collected[0]}
 
 
-def run_update(
-    context: Context, stage: PlannedStage, config: Rl, update: int, scheduler: ProblemScheduler
-) -> dict[str, float]:
+def run_update(context: Context, stage: PlannedStage, config: Rl, update: int, schedule: Schedule) -> dict[str, float]:
     """One RL step; returns its metrics."""
     clock = Clock()
-    problems = scheduler.next(config.prompts_per_update)
+    problems = schedule.next(config.prompts_per_update)
     seeds = sample_seeds(stage, update, problems, config.group_size)
     with clock.phase("generate"):
         completions = complete(context, problems, seeds, sampling_settings(config.sampling))
@@ -136,6 +134,9 @@ def run_update(
         context.engines.generator.load_weights(context.engines.learner.weights(), policy_version=update)
     columns = rollout_columns(stage.id, update, groups, advantages, learned["mismatch_mean"])
     write_part(context.folder, "rollouts", stage.id, update, columns)
+    shown = schedule.observe(groups, rewards, advantages, scored)
+    where = {"stage": [stage.id] * len(shown["arm"]), "update": [update] * len(shown["arm"])}
+    write_part(context.folder, "curriculum", stage.id, update, {**where, **shown})
     timing = clock.metrics()
     return {
         **outcome_metrics(groups, rewards, credit),
@@ -156,23 +157,17 @@ def sample_seeds(stage: PlannedStage, update: int, problems: Sequence[Problem], 
     ]
 
 
-def make_scheduler(context: Context, stage: PlannedStage, config: Rl) -> ProblemScheduler:
-    """The stage's source of problems, with its own random generator."""
-    random = np.random.default_rng(derive_seed(stage.seed, stage.id, "curriculum"))
-    return ProblemScheduler(context.tasks, sources_of(context, config.data), random)
-
-
-def save_state(context: Context, stage: PlannedStage, update: int, scheduler: ProblemScheduler) -> None:
+def save_state(context: Context, stage: PlannedStage, update: int, schedule: Schedule) -> None:
     """Everything the stage resumes from, as one folder that appears whole."""
     partial = context.state(stage.id).resolve() / f"update-{update:06d}{PARTIAL}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     context.engines.learner.save_state(partial / LEARNER)
-    write_json(partial / LOOP, {"stage": stage.id, "update": update, "scheduler": scheduler.state_dict()})
+    write_json(partial / LOOP, {"stage": stage.id, "update": update, "schedule": schedule.state_dict()})
     promote(partial)
 
 
-def restore_state(context: Context, stage: PlannedStage, scheduler: ProblemScheduler) -> tuple[int, Path | None]:
+def restore_state(context: Context, stage: PlannedStage, schedule: Schedule) -> tuple[int, Path | None]:
     """(updates done, learner state) of the newest whole state; (0, None) where there is none."""
     newest = newest_state(context.state(stage.id))
     if newest is None:
@@ -180,7 +175,7 @@ def restore_state(context: Context, stage: PlannedStage, scheduler: ProblemSched
     state = read_json(newest / LOOP)
     if state["stage"] != stage.id:
         raise CheckpointError(f"{newest} is the state of stage {state['stage']}, not of {stage.id}; move it away")
-    scheduler.load_state_dict(state["scheduler"])
+    schedule.load_state_dict(state["schedule"])
     return int(state["update"]), newest.resolve() / LEARNER
 
 
@@ -188,10 +183,12 @@ def run_rl(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, 
     """Run an `rl` stage from the checkpoint `parent`; returns its closing figures."""
     config = stage.config
     assert isinstance(config, Rl)
-    scheduler = make_scheduler(context, stage, config)
-    done, learner_state = restore_state(context, stage, scheduler)
+    random = np.random.default_rng(derive_seed(stage.seed, stage.id, "curriculum"))
+    schedule = Schedule(context.tasks, config, random)
+    done, learner_state = restore_state(context, stage, schedule)
     context.progress.stage_started(stage, config.updates, "updates", done)
-    drop_parts_from(context.folder, "rollouts", stage.id, done + 1)
+    for table in ("rollouts", "curriculum"):
+        drop_parts_from(context.folder, table, stage.id, done + 1)
     log = UpdateLog(context.folder, stage.id, config.checkpoint_every)
     settings = PolicySettings(
         optimizer=config.optimizer,
@@ -209,11 +206,11 @@ def run_rl(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, 
     try:
         generator.load_weights(learner.weights(), policy_version=done)
         for update in range(done + 1, config.updates + 1):
-            metrics = run_update(context, stage, config, update, scheduler)
+            metrics = run_update(context, stage, config, update, schedule)
             log.add(update, metrics)
             context.progress.stage_advanced(stage, update, metrics)
             if update % config.checkpoint_every == 0 and update < config.updates:
-                save_state(context, stage, update, scheduler)
+                save_state(context, stage, update, schedule)
         log.flush(config.updates)
         output = (context.folder.stage(stage.id) / f"{MODEL}{PARTIAL}").resolve()
         shutil.rmtree(output, ignore_errors=True)

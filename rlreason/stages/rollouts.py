@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from rlreason.curriculum.scheduler import Source
 from rlreason.engines.protocols import SamplingSettings
-from rlreason.recipe.stages import Mixture, Sampling
+from rlreason.recipe.stages import Sampling
 from rlreason.stages.context import Context
 from rlreason.types import Completion, Group, Problem, Rollout, Score
 
@@ -19,11 +18,6 @@ from rlreason.types import Completion, Group, Problem, Rollout, Score
 def sampling_settings(sampling: Sampling) -> SamplingSettings:
     """The recipe's sampling as the engines take it."""
     return SamplingSettings(sampling.temperature, sampling.top_p, sampling.max_new_tokens)
-
-
-def sources_of(context: Context, data: Sequence[Mixture]) -> list[Source]:
-    """The recipe's entries of problems as a scheduler takes them."""
-    return [Source(context.task(entry.task).name, entry.cells, entry.level, entry.weight) for entry in data]
 
 
 def complete(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from rlreason.curriculum.contract import bandit_arm
+from rlreason.curriculum.contract import Outcome, bandit_arm
 from rlreason.curriculum.scheduler import ProblemScheduler, Source
 from rlreason.curriculum.uniform import UniformCurriculum
 from rlreason.errors import CheckpointError, RecipeError, TaskError
@@ -95,7 +95,7 @@ def test_a_resume_gives_the_same_next_problems(history, after, seeds):
         (lambda state: state["used"].update({"left:train:one/2": -1}), "used -1 problems"),
         (lambda state: state["used"].update({"left:train:one/2": 1.0}), "used 1.0 problems"),
         (lambda state: state.update(extra=1), r"has \['extra'\] besides"),
-        (lambda state: state["curriculum"]["probabilities"].update({"left:train:one/1": 0.9}), "drew its arms with"),
+        (lambda state: state["curriculum"]["weights"].update({"left:train:one/1": 0.9}), "weighed its arms"),
         (lambda state: state["curriculum"]["rng"].update(bit_generator="MT19937"), "not a PCG64 state"),
     ],
 )
@@ -129,6 +129,6 @@ def test_weights_that_are_no_shares_are_refused(weights):
 
 def test_one_cell_is_always_drawn_and_payoffs_change_nothing():
     single = UniformCurriculum({"only": 0.2}, np.random.default_rng(0))
-    single.observe("only", [1.0, 0.0])
+    single.observe({"only": Outcome([1.0, 0.0], [1.0, 0.0])})
     assert single.draw(3) == ["only"] * 3
     assert single.probabilities() == {"only": 1.0}
