@@ -15,6 +15,7 @@ from rlreason.errors import EngineFailed, MachineError
 COMMANDS = [
     *["", "run", "plan", "recipes", "sample", "tasks", "report", "doctor", "schema"],
     *["reward new", "reward check", "reward list", "bench rl", "bench tasks", "bench rewards"],
+    "bench curriculum",
 ]
 HEAVY = {
     "numpy",

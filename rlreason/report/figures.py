@@ -61,7 +61,8 @@ def charts(summary: Summary) -> list[Chart]:
     return [*_levels(summary, styles), *_pass_at_k(summary, styles), *_training(summary, styles), *_phases(summary)]
 
 
-def _figure(y_title: str = "", x_title: str = "", height: int = 300) -> go.Figure:
+def new_figure(y_title: str = "", x_title: str = "", height: int = 300) -> go.Figure:
+    """An empty figure in the report's style."""
     figure = go.Figure()
     figure.update_layout(
         template="none",
@@ -77,7 +78,8 @@ def _figure(y_title: str = "", x_title: str = "", height: int = 300) -> go.Figur
     return figure
 
 
-def _as_percent(figure: go.Figure) -> None:
+def as_percent(figure: go.Figure) -> None:
+    """Shares from 0 to 1, written as percent."""
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", tick0=0, dtick=0.25)
 
 
@@ -87,8 +89,8 @@ def _levels(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
     ]
     if not levels:
         return []
-    figure = _figure("greedy answers right")
-    _as_percent(figure)
+    figure = new_figure("greedy answers right")
+    as_percent(figure)
     for name, arm in summary.arms.items():
         shown = [(level, arm.levels[level].pass_at_1) for level in levels if level in arm.levels]
         figure.add_bar(
@@ -115,8 +117,8 @@ def _levels(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
 def _pass_at_k(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
     found = []
     for level in summary.plan.evaluation.levels:
-        figure = _figure("problems solved", "k (samples tried)", height=280)
-        _as_percent(figure)
+        figure = new_figure("problems solved", "k (samples tried)", height=280)
+        as_percent(figure)
         ks: set[int] = set()
         for name, arm in summary.arms.items():
             estimates = arm.levels[level].pass_at_k if level in arm.levels else {}
@@ -172,11 +174,11 @@ def _training(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
         recorded = [curves for curves in stages if curves.before_after(metric)]
         if not recorded:
             continue
-        figure = _figure(y_title, "update", height=280)
+        figure = new_figure(y_title, "update", height=280)
         for curves in recorded:
             _add_curve(figure, curves, metric, styles)
         if metric in ("correct_mean", "right_answer_wrong_steps"):
-            _as_percent(figure)
+            as_percent(figure)
         alt = f"Lines of {y_title} by update, one a training stage, in the colour of the arm that ends in it."
         section = "audit" if metric == "right_answer_wrong_steps" else "training"
         found.append(Chart(section, f"training_{metric}", title, alt, figure))
@@ -200,7 +202,7 @@ def _phases(summary: Summary) -> list[Chart]:
     timed = {curves.label: curves.phases() for curves in summary.curves if curves.phases()}
     if not timed:
         return []
-    figure = _figure(x_title="seconds an update (mean)", height=110 + 40 * len(timed))
+    figure = new_figure(x_title="seconds an update (mean)", height=110 + 40 * len(timed))
     for index, phase in enumerate(dict.fromkeys(phase for phases in timed.values() for phase in phases)):
         figure.add_bar(
             name=phase,

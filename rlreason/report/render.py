@@ -15,6 +15,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from rlreason.records import RunFolder, write_json, write_text
+from rlreason.report.curricula import curriculum_charts, curriculum_table, summarise_curricula
 from rlreason.report.examples import collect_examples
 from rlreason.report.figures import arm_styles, charts
 from rlreason.report.lineage import lineage
@@ -25,15 +26,16 @@ from rlreason.report.tables import duration, interval, percent, tables
 
 def render(folder: RunFolder, summary: Summary) -> Path:
     """Write report.json, report.md and report.html into the run's report folder; returns the page's path."""
+    curricula = summarise_curricula(folder, summary)
     context = {
         "summary": summary,
         "manifest": summary.manifest,
-        "tables": tables(summary) | reward_tables(summary),
+        "tables": tables(summary) | reward_tables(summary) | {"curricula": curriculum_table(curricula)},
         "tree": lineage(summary.plan),
         "rebuild": f"rlreason report {folder.path}",
         "several_seeds": len(summary.manifest.seeds) > 1,
     }
-    drawn = charts(summary)
+    drawn = [*charts(summary), *curriculum_charts(curricula)]
     for_page = {
         "styles": arm_styles(list(summary.arms)),
         "examples": collect_examples(folder, summary.plan),
@@ -41,7 +43,8 @@ def render(folder: RunFolder, summary: Summary) -> Path:
         "plotly": Markup(get_plotlyjs()) if drawn else "",
     }
     page = folder.report / "report.html"
-    write_json(folder.report / "report.json", summary.as_json())
+    told = {"curricula": {each.stage: each.as_json() for each in curricula}}
+    write_json(folder.report / "report.json", summary.as_json() | told)
     write_text(folder.report / "report.md", _environment(False).get_template("report.md.j2").render(context))
     write_text(page, _environment(True).get_template("report.html.j2").render(context | for_page))
     return page
