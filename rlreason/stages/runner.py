@@ -31,6 +31,7 @@ from rlreason.rewards.pool import ScoringPool
 from rlreason.stages.binding import BoundRecipe, bind, estimate_engines
 from rlreason.stages.context import Context, Progress
 from rlreason.stages.evaluate import run_evaluate
+from rlreason.stages.interrupts import InterruptibleProgress, interrupts_kept
 from rlreason.stages.manifest import make_manifest, now
 from rlreason.stages.prm import run_prm
 from rlreason.stages.rl import run_rl
@@ -194,6 +195,7 @@ def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], pro
     logs = run.logs.resolve()
     logs.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        progress = InterruptibleProgress(progress, stack.enter_context(interrupts_kept()))
         pool = stack.enter_context(
             ScoringPool(
                 recipe.rewards,
