@@ -116,11 +116,12 @@ def plan(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False)
       rlreason plan quickstart
       rlreason plan quickstart --set resources.learners=2 --json
     """
-    from rlreason.display import print_json, print_renderable
+    from rlreason.display import print_json, print_renderable, print_table
     from rlreason.doctor import this_machine
     from rlreason.recipe import load_recipe
     from rlreason.recipe.describe import plan_json, render_plan
     from rlreason.stages.binding import bind, estimate_engines
+    from rlreason.stages.schedule import gates
 
     bound = bind(load_recipe(recipe, overrides or ()))
     resources, machine = bound.recipe.resources, this_machine()
@@ -128,9 +129,12 @@ def plan(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False)
     estimate = estimate_engines(bound, on_gpu)
     here = machine if resources.address is None else None
     if as_json:
-        print_json(plan_json(bound.plan, bound.recipe, estimate, here))
+        told = plan_json(bound.plan, bound.recipe, estimate, here)
+        print_json({**told, "gates": {name: dict(needs) for name, needs in gates(bound.recipe, bound.tasks).items()}})
     else:
         print_renderable(render_plan(bound.plan, bound.recipe, estimate, here))
+        for name, needs in gates(bound.recipe, bound.tasks).items():
+            print_table((f"gate of {name}: cell", "unlocked once these are mastered"), needs)
 
 
 @app.command()

@@ -126,6 +126,8 @@ def _line(stage: PlannedStage) -> Text:
     if stage.type == "evaluate":
         line.append(f" {', '.join(stage.arms)}", style="bold")
     line.append(f"  {_size_text(stage)}")
+    if isinstance(stage.config, Rl) and (rule := curriculum_text(stage.config)) != "uniform":
+        line.append(f"  curriculum {rule}", style="bold")
     if stage.scorer is not None:
         line.append(f"  steps scored by {stage.scorer.name}", style="bold")
     if stage.type == "prm":
@@ -134,6 +136,11 @@ def _line(stage: PlannedStage) -> Text:
         line.append(f"  shared by {len(stage.arms)} arms", style="bold")
     line.append(f"  {stage.id}", style="dim")
     return line
+
+
+def curriculum_text(config: Rl) -> str:
+    """The rule of a stage's curriculum, and whether it has a gate: "sec + gate"."""
+    return config.curriculum.type + (" + gate" if config.curriculum.gate else "")
 
 
 def _size_text(stage: PlannedStage) -> str:

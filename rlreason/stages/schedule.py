@@ -22,6 +22,7 @@ from rlreason.curriculum.state import same_names
 from rlreason.errors import RecipeError, one_of
 from rlreason.recipe.curricula import EasyToHardCurriculum, OrderedCurriculum, ReverseOrderedCurriculum
 from rlreason.recipe.curricula import Gate as GateConfig
+from rlreason.recipe.schema import Recipe
 from rlreason.recipe.stages import Mixture, Rl
 from rlreason.tasks.contract import Task
 from rlreason.types import Group, Problem
@@ -133,6 +134,27 @@ def _gate(said: GateConfig, arms: Mapping[str, Place], tasks: Mapping[str, Task]
         window=said.window,
         confidence=said.confidence,
     )
+
+
+def gates(recipe: Recipe, tasks: Mapping[str, Task]) -> dict[str, list[tuple[str, str]]]:
+    """Stage with a gate -> (cell, the cells that unlock it) of each cell that it trains; "" where it is open at once.
+
+    Several tasks' cells stand under their bandit arms' names, one task's under their own.
+    """
+
+    def shown(arm: str) -> str:
+        return arm if len(tasks) > 1 else arm.rpartition(":")[2]
+
+    found = {}
+    for name, stage in recipe.stages.items():
+        if isinstance(stage, Rl) and stage.curriculum.gate:
+            arms = places(tasks, sources_of(tasks, stage.data))
+            known = mastered_before(arms, tasks, stage.curriculum.gate.mastered)
+            found[name] = [
+                (shown(arm), ", ".join(shown(each) for each in needs if each not in known))
+                for arm, needs in prerequisites(arms).items()
+            ]
+    return found
 
 
 def prerequisites(arms: Mapping[str, Place]) -> dict[str, list[str]]:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from rlreason.errors import CheckpointError, RecipeError
+from rlreason.recipe import load_recipe
 from rlreason.recipe.stages import Rl
 from rlreason.records.run_folder import RunFolder
 from rlreason.records.tables import read_table
-from rlreason.stages.schedule import Schedule
+from rlreason.stages.schedule import Schedule, gates
 from rlreason.tasks.registry import build_task
 from rlreason.types import Completion, Group, Problem, Rollout, Score
 from tests.stages.small import RECIPE, Recorder, assert_same_results, run, write_recipe
@@ -59,6 +60,14 @@ def test_a_gate_opens_composites_once_the_atomic_cells_are_mastered():
     assert cells(gated.next(100)) == atomic
     gated.observe(*answered([TASKS["people"].problem("train", "contextual/1", i) for i in range(8)]))
     assert cells(gated.next(100)) == {*atomic, "complementary/2"}
+
+
+def test_the_plan_of_a_gate_names_what_unlocks_each_cell(tmp_path):
+    text = RECIPE.replace('cells: ["complementary/*"]}\n    updates: 5', 'cells: ["*"]}\n    updates: 5')
+    text = text.replace("    group_size: 4", "    group_size: 4\n    curriculum: {gate: {mastered: [contextual/1]}}")
+    found = gates(load_recipe(write_recipe(tmp_path, text)).recipe, TASKS)
+    assert dict(found["rl"])["parametric/1"] == ""
+    assert dict(found["rl"])["complementary/2"] == "parametric/1"  # and contextual/1, which is known
 
 
 def test_what_an_earlier_stage_taught_need_not_be_trained():
