@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import qualitative
 
 from rlreason.records import RunFolder, read_table
-from rlreason.report.figures import PALETTE, Chart, as_percent, new_figure
+from rlreason.report.figures import Chart, as_percent, new_figure
 from rlreason.report.summary import Summary
 from rlreason.report.tables import NOTHING, Cell, Table, percent
 
+CELL_PALETTE = tuple(qualitative.Safe)
+"""Colour-blind-safe, and longer than that of the arms."""
 WINDOW = 10
 """Updates over which the pictures average, so that draws of some ten prompts an update make a readable line."""
 
@@ -91,7 +94,7 @@ def curriculum_table(curricula: Sequence[CurriculumSummary]) -> list[Table]:
 
 
 def _title(each: CurriculumSummary) -> str:
-    return f"{each.label}: {each.rule}"
+    return each.label if each.rule == "uniform" else f"{each.label} ({each.rule})"
 
 
 def _headings(each: CurriculumSummary) -> tuple[str, ...]:
@@ -115,35 +118,49 @@ def _change(values: pd.Series) -> Cell:
     return Cell(f"{percent(values.iloc[:tenth].mean())} → {percent(values.iloc[-tenth:].mean())}")
 
 
+def cell_colors(curricula: Sequence[CurriculumSummary]) -> dict[str, str]:
+    """One colour a cell, the same in every chart; past the palette's length they begin again."""
+    names = dict.fromkeys(name for each in curricula for name in each.names)
+    return {name: CELL_PALETTE[index % len(CELL_PALETTE)] for index, name in enumerate(names)}
+
+
 def curriculum_charts(curricula: Sequence[CurriculumSummary]) -> list[Chart]:
     """Two charts a stage: what was trained on, as a stacked area, and how each bandit arm did."""
+    colors = cell_colors(curricula)
     charts = []
     for each in curricula:
         share = each.drawn.div(each.drawn.sum(axis=1), axis=0).rolling(WINDOW, min_periods=1).mean()
         success = each.success.rolling(WINDOW, min_periods=1).mean()
         what = f"by update, one a cell, in {_title(each)}."
         for kind, title, alt, figure in (
-            ("drawn", "trained on", f"Stacked areas of the share of problems {what}", _lines(share, stacked=True)),
-            ("success", "right", f"Lines of the share of rollouts right {what}", _lines(success, stacked=False)),
+            (
+                "drawn",
+                "trained on",
+                f"Stacked areas of the share of problems {what}",
+                _lines(share, colors, stacked=True),
+            ),
+            (
+                "success",
+                "right",
+                f"Lines of the share of rollouts right {what}",
+                _lines(success, colors, stacked=False),
+            ),
         ):
             charts.append(Chart("curricula", f"{kind}_{each.stage}", f"{_title(each)}: {title}", alt, figure))
     return charts
 
 
-def _lines(values: pd.DataFrame, *, stacked: bool) -> go.Figure:
-    figure = new_figure("share of the problems" if stacked else "rollouts right", "update", height=300)
-    for index, name in enumerate(values):
-        color = PALETTE[index % len(PALETTE)]
+def _lines(values: pd.DataFrame, colors: Mapping[str, str], *, stacked: bool) -> go.Figure:
+    figure = new_figure("share of the problems" if stacked else "rollouts right", "update", height=260)
+    for name in values:
         figure.add_scatter(
             name=str(name),
             x=[int(update) for update in values.index],
             y=[None if pd.isna(value) else float(value) for value in values[name]],
             mode="lines",
-            line={"color": color, "width": 0.8 if stacked else 1.8},
+            line={"color": colors[str(name)], "width": 0.8 if stacked else 1.8},
             stackgroup="all" if stacked else None,
             hovertemplate="update %{x}: %{y:.1%}",
         )
     as_percent(figure)
-    legend = {"orientation": "h", "y": 1.0, "yanchor": "bottom", "traceorder": "normal"}
-    figure.update_layout(showlegend=True, legend=legend, margin={"t": 48})
     return figure

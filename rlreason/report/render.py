@@ -15,7 +15,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from rlreason.records import RunFolder, write_json, write_text
-from rlreason.report.curricula import curriculum_charts, curriculum_table, summarise_curricula
+from rlreason.report.curricula import cell_colors, curriculum_charts, curriculum_table, summarise_curricula
 from rlreason.report.examples import collect_examples
 from rlreason.report.figures import arm_styles, charts
 from rlreason.report.lineage import lineage
@@ -38,6 +38,7 @@ def render(folder: RunFolder, summary: Summary) -> Path:
     drawn = [*charts(summary), *curriculum_charts(curricula)]
     for_page = {
         "styles": arm_styles(list(summary.arms)),
+        "cell_colors": cell_colors(curricula),
         "examples": collect_examples(folder, summary.plan),
         "charts": [(chart, _script_json(chart.figure.to_json())) for chart in drawn],
         "plotly": Markup(get_plotlyjs()) if drawn else "",
