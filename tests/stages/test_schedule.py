@@ -64,7 +64,9 @@ def test_a_gate_opens_composites_once_the_atomic_cells_are_mastered():
 
 def test_the_plan_of_a_gate_names_what_unlocks_each_cell(tmp_path):
     text = RECIPE.replace('cells: ["complementary/*"]}\n    updates: 5', 'cells: ["*"]}\n    updates: 5')
-    text = text.replace("    group_size: 4", "    group_size: 4\n    curriculum: {type: uniform, gate: {mastered: [contextual/1]}}")
+    text = text.replace(
+        "    group_size: 4", "    group_size: 4\n    curriculum: {type: uniform, gate: {mastered: [contextual/1]}}"
+    )
     found = gates(load_recipe(write_recipe(tmp_path, text)).recipe, TASKS)
     assert dict(found["rl"])["parametric/1"] == ""
     assert dict(found["rl"])["complementary/2"] == "parametric/1"  # and contextual/1, which is known
