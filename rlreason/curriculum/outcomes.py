@@ -7,7 +7,7 @@ the payoffs compare with is kept here, and saved with the curriculum.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +21,8 @@ from rlreason.curriculum.payoffs import (
     step_progress,
     success_rate,
 )
-from rlreason.types import Group, Problem
-
-Payoff = Literal["advantage", "slope", "half_success", "variance", "step_progress"]
+from rlreason.recipe.curricula import Payoff
+from rlreason.types import Group, Problem, Score
 
 
 def arm_of(problem: Problem) -> str:
@@ -98,7 +97,7 @@ def _number(verdict: bool | None) -> float:
     return float("nan") if verdict is None else float(verdict)
 
 
-def _steps_right(score: Any) -> float:
+def _steps_right(score: Score) -> float:
     """Steps before the first error; all of them where there is none; NaN where the derivation was not checked."""
     if score.derivation_correct is None:
         return float("nan")

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from rlreason.recipe.config import Config
 
 Share = Annotated[float, Field(ge=0, le=1)]
 StepSize = Annotated[float, Field(gt=0, le=1)]
 Payoff = Literal["advantage", "slope", "half_success", "variance", "step_progress"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
-
-
-class Gate(_Section):
+class Gate(Config):
     """Atomic before composite: a cell is drawn only once the cells that it composes are mastered. Which those are, the
     task declares; a mastered cell stays unlocked."""
 
@@ -33,14 +31,16 @@ class Gate(_Section):
     """Cells (shell-style patterns) that are known to be mastered, because an earlier stage taught them."""
 
 
-class _Curriculum(_Section):
+class _Curriculum(Config):
     floor: Share = 0.0
     """Share of the draws that is spread evenly over the arms that may be drawn, whatever the rule prefers."""
     gate: Gate | None = None
     """None: everything may be drawn from the first update on."""
 
 
-class _Paid(_Curriculum):
+class PaidCurriculum(_Curriculum):
+    """What the rules that learn from payoffs have in common."""
+
     floor: Share = 0.1
     payoff: Payoff = "advantage"
     """What a problem pays its arm. advantage: mean |advantage| of its rollouts; slope: how far the arm's mean reward
@@ -86,7 +86,7 @@ class SuccessTargetCurriculum(_Curriculum):
     """How sharply it answers to success."""
 
 
-class SecCurriculum(_Paid):
+class SecCurriculum(PaidCurriculum):
     """Self-Evolving Curriculum: a value an arm by TD(0), and a Boltzmann draw."""
 
     type: Literal["sec"]
@@ -97,7 +97,7 @@ class SecCurriculum(_Paid):
     """An arm that was not drawn keeps its value, or is paid 0 (as in the authors' code)."""
 
 
-class UcbCurriculum(_Paid):
+class UcbCurriculum(PaidCurriculum):
     """Upper confidence bounds over a sliding window (DUMP)."""
 
     type: Literal["ucb"]
@@ -106,7 +106,7 @@ class UcbCurriculum(_Paid):
     tau: PositiveFloat = 0.1
 
 
-class ThompsonCurriculum(_Paid):
+class ThompsonCurriculum(PaidCurriculum):
     """Discounted Thompson sampling on the payoff and on the change of success (PAC-like)."""
 
     type: Literal["thompson"]
@@ -120,7 +120,7 @@ class ThompsonCurriculum(_Paid):
     """Payoff that a change of success by 1 is worth."""
 
 
-class Exp3Curriculum(_Paid):
+class Exp3Curriculum(PaidCurriculum):
     """Exponential weights for payoffs that change against it (EXP3.S)."""
 
     type: Literal["exp3s"]
@@ -128,7 +128,7 @@ class Exp3Curriculum(_Paid):
     alpha: Share = 0.01
 
 
-class VarianceCurriculum(_Paid):
+class VarianceCurriculum(PaidCurriculum):
     """In proportion to an exponential mean of the payoff, by default the variance of the rewards (VCRL)."""
 
     type: Literal["variance"]

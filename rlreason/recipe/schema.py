@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from rlreason.recipe.config import Config
 from rlreason.recipe.scorers import ScorerConfig
-from rlreason.recipe.stages import Config, Sampling, StageConfig
+from rlreason.recipe.stages import Sampling, StageConfig
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]

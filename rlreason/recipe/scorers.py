@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from rlreason.recipe.stages import Config, Mixture, Optimizer, Sampling
+from rlreason.recipe.config import Config
+from rlreason.recipe.stages import Mixture, Optimizer, Sampling
 
 SYMBOLIC = "symbolic"
 """Name of the step scorer that every task has: its own check."""

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from rlreason.recipe.config import Config
 from rlreason.recipe.curricula import CurriculumConfig, UniformCurriculum
-
-
-class Config(BaseModel):
-    """Base of every stage section: frozen, unknown keys refused, field docstrings kept as descriptions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
 
 
 class Sampling(Config):

@@ -75,11 +75,6 @@ class Outcome:
     fault: Fault | None
     reusable: bool
 
-    @property
-    def done(self) -> int:
-        """How many completions of the chunk have their Score."""
-        return sum(delivery.count for delivery in self.deliveries)
-
 
 class WorkerProcess:
     """A running worker. Used by one thread, the one that made it: when that thread ends, the kernel ends the worker."""

@@ -15,12 +15,12 @@ import numpy as np
 
 from rlreason.curriculum.contract import Curriculum, MakeCurriculum, Outcome, bandit_arm
 from rlreason.curriculum.gate import Gate, Gated
-from rlreason.curriculum.outcomes import Payer, Payoff, arm_of
+from rlreason.curriculum.outcomes import Payer, arm_of
 from rlreason.curriculum.policies import make_curriculum
 from rlreason.curriculum.scheduler import Place, ProblemScheduler, Source, places
 from rlreason.curriculum.state import same_names
 from rlreason.errors import RecipeError, one_of
-from rlreason.recipe.curricula import EasyToHardCurriculum, OrderedCurriculum, ReverseOrderedCurriculum
+from rlreason.recipe.curricula import EasyToHardCurriculum, OrderedCurriculum, PaidCurriculum, ReverseOrderedCurriculum
 from rlreason.recipe.curricula import Gate as GateConfig
 from rlreason.recipe.schema import Recipe
 from rlreason.recipe.stages import Mixture, Rl
@@ -46,7 +46,9 @@ class Schedule:
         sources = sources_of(tasks, config.data)
         arms = places(tasks, sources)
         self._scheduler = ProblemScheduler(tasks, sources, rng, _maker(config, arms, tasks))
-        payoff: Payoff = getattr(config.curriculum, "payoff", "advantage")
+        said = config.curriculum
+        # the other rules look at success or at nothing; their payoff is only written down
+        payoff = said.payoff if isinstance(said, PaidCurriculum) else "advantage"
         self._payer = Payer(payoff, self._scheduler.arms)
         self._probabilities = self._curriculum.probabilities()
 
