@@ -1,8 +1,8 @@
 """From a run's records to its report; imports no engine, no ray and no torch, so it can be rebuilt anywhere.
 
-    records -> summary (levels, training) -> figures -> report.json, report.md, report.html
+    records -> summary (levels, pairs, training) -> figures -> report.json, report.md, report.html
 
-It states figures and where intervals do not overlap. It gives no verdict on synthesis or amplification.
+It states figures, and how far arms differ on the same problems. It gives no verdict on synthesis or amplification.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from rlreason.report.pairs import Comparison
 from rlreason.report.statistics import Estimate
 from rlreason.report.summary import Summary
 from rlreason.report.training import Curves
@@ -58,7 +59,13 @@ def arm_styles(arms: Sequence[str]) -> dict[str, Style]:
 def charts(summary: Summary) -> list[Chart]:
     """All charts that the records allow, in the order of the page."""
     styles = arm_styles(list(summary.arms))
-    return [*_levels(summary, styles), *_pass_at_k(summary, styles), *_training(summary, styles), *_phases(summary)]
+    return [
+        *_levels(summary, styles),
+        *_paired(summary, styles),
+        *_pass_at_k(summary, styles),
+        *_training(summary, styles),
+        *_phases(summary),
+    ]
 
 
 def new_figure(y_title: str = "", x_title: str = "", height: int = 300) -> go.Figure:
@@ -112,6 +119,58 @@ def _levels(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
     figure.update_layout(barmode="group", bargap=0.25, bargroupgap=0.08)
     alt = "Bars of the share of greedy answers right, by level and arm, with 95% intervals."
     return [Chart("levels", "levels", "Greedy answers right, with 95% intervals", alt, figure)]
+
+
+def _paired(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
+    """A forest plot a level, all on one scale: a row a pair, the first at the top."""
+    compared = summary.paired.comparisons
+    greedy = [each.measures["pass_at_1"].difference for each in compared]
+    left, right = min([0.0, *(each.low for each in greedy)]), max([0.0, *(each.high for each in greedy)])
+    margin = 0.05 * (right - left)
+    found = []
+    for level in dict.fromkeys(each.level for each in compared):
+        here = [each for each in compared if each.level == level]
+        figure = new_figure(x_title="greedy difference (points)", height=90 + 34 * len(here))
+        for row, each in enumerate(here):
+            _add_row(figure, row, each, styles[each.pair.arm])
+        labels = [f"{each.pair.arm}<br>vs {each.pair.against}" for each in here]
+        figure.update_yaxes(
+            range=[len(here) - 0.5, -0.5], tickvals=list(range(len(here))), ticktext=labels, showgrid=False
+        )
+        figure.update_xaxes(range=[100 * (left - margin), 100 * (right + margin)], nticks=5)
+        figure.update_xaxes(zeroline=True, zerolinecolor=PALETTE[-1])
+        alt = f"Dots of the paired difference in greedy answers right on {level}, a row a pair, with 95% intervals."
+        found.append(Chart("paired", f"paired_{level}", level, alt, figure))
+    return found
+
+
+def _add_row(figure: go.Figure, row: int, comparison: Comparison, style: Style) -> None:
+    """One pair's dot, filled where the difference is clear, and its interval, in percentage points."""
+    measured = comparison.measures["pass_at_1"]
+    value, low, high = (100 * x for x in (measured.difference.value, measured.difference.low, measured.difference.high))
+    figure.add_scatter(
+        name=f"{comparison.pair.arm} vs {comparison.pair.against}",
+        x=[value],
+        y=[row],
+        mode="markers",
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": [high - value],
+            "arrayminus": [value - low],
+            "color": style.color,
+            "thickness": 2,
+            "width": 0,
+        },
+        marker={
+            "symbol": "circle" if measured.is_clear else "circle-open",
+            "color": style.color,
+            "size": 10,
+            "line": {"width": 2, "color": style.color},
+        },
+        customdata=[[low, high, measured.p_corrected]],
+        hovertemplate="%{x:+.1f} (%{customdata[0]:+.1f} to %{customdata[1]:+.1f}), p %{customdata[2]:.3f}",
+    )
 
 
 def _pass_at_k(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:

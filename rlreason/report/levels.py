@@ -84,12 +84,12 @@ def summarise_level(rows: pd.DataFrame, ks: Sequence[int], chance: float | None)
     greedy = rows[rows["greedy"]]
     if greedy.empty:
         return None
-    right = _share_by_problem(greedy, "correct")
+    greedy_right = _share_by_problem(greedy, "correct")
     samples, per_problem = _pass_at_k_by_problem(rows[~rows["greedy"]], ks)
     estimates = bootstrap_over_problems(per_problem.to_numpy(), BOOTSTRAP_SEED) if len(per_problem.columns) else []
     return LevelSummary(
-        n=len(right),
-        pass_at_1=wilson(right.to_numpy()),
+        n=len(greedy_right),
+        pass_at_1=wilson(greedy_right.to_numpy()),
         pass_at_k=dict(zip(per_problem.columns, estimates, strict=True)),
         samples=samples,
         derivation_correct=_derivation_correct(greedy),
@@ -99,23 +99,23 @@ def summarise_level(rows: pd.DataFrame, ks: Sequence[int], chance: float | None)
         chance=chance,
         per_seed={
             int(seed): float(share)  # type: ignore[arg-type]
-            for seed, share in _right(greedy, "correct").groupby(greedy["seed"]).mean().items()
+            for seed, share in right(greedy, "correct").groupby(greedy["seed"]).mean().items()
         },
     )
 
 
-def _right(rows: pd.DataFrame, column: str) -> pd.Series:
+def right(rows: pd.DataFrame, column: str) -> pd.Series:
     """1.0 where the verdict is true, 0.0 where it is false or missing."""
     return rows[column].fillna(False).astype(float)
 
 
 def _share_by_problem(rows: pd.DataFrame, column: str) -> pd.Series:
-    return _right(rows, column).groupby(rows["problem"], sort=False).mean()
+    return right(rows, column).groupby(rows["problem"], sort=False).mean()
 
 
 def _pass_at_k_by_problem(sampled: pd.DataFrame, ks: Sequence[int]) -> tuple[int, pd.DataFrame]:
     """Fewest samples of a problem, and [problem, k] pass@k: estimated for each seed, then the mean over seeds."""
-    counts = _right(sampled, "correct").groupby([sampled["problem"], sampled["seed"]], sort=False).agg(["size", "sum"])
+    counts = right(sampled, "correct").groupby([sampled["problem"], sampled["seed"]], sort=False).agg(["size", "sum"])
     if counts.empty:
         return 0, pd.DataFrame()
     fewest = int(counts["size"].min())

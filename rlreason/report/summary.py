@@ -16,6 +16,7 @@ import pandas as pd
 
 from rlreason.records import ManifestRecord, PlanRecord, RunFolder, read_manifest, read_plan, read_table
 from rlreason.report.levels import COLUMNS, LevelSummary, summarise_level
+from rlreason.report.pairs import Paired, compare_pairs
 from rlreason.report.scorers import ScorerSummary, summarise_scorers
 from rlreason.report.training import Curves, metrics_by_update
 
@@ -62,15 +63,6 @@ class StageRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """On `level`, the interval of every arm in `higher` lies wholly above that of every arm in `lower`."""
-
-    level: str
-    higher: tuple[str, ...]
-    lower: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything the report says. `wall_seconds` is None while the run has not finished."""
 
@@ -80,7 +72,7 @@ class Summary:
     stages: dict[str, StageRun]
     curves: tuple[Curves, ...]
     scorers: tuple[ScorerSummary, ...]
-    differences: tuple[Difference, ...]
+    paired: Paired
     wall_seconds: float | None
     missing: tuple[str, ...]
     cautions: tuple[str, ...]
@@ -94,10 +86,7 @@ class Summary:
             "arms": {name: arm.as_json() for name, arm in self.arms.items()},
             "training": {curves.stage: curves.as_json() for curves in self.curves},
             "scorers": {scorer.stage: scorer.as_json() for scorer in self.scorers},
-            "differences": [
-                {"level": each.level, "higher": list(each.higher), "lower": list(each.lower)}
-                for each in self.differences
-            ],
+            "paired": self.paired.as_json(),
             "seconds": {
                 "wall": self.wall_seconds,
                 "stages": {identity: stage.seconds for identity, stage in self.stages.items()},
@@ -121,7 +110,8 @@ def summarise(folder: RunFolder) -> Summary:
         RecordsError: plan or manifest is missing, or a records file is malformed; names file and key or column.
     """
     plan, manifest = read_plan(folder), read_manifest(folder)
-    arms, missing = _arms(folder, plan)
+    rows = _finished_evaluations(folder, plan)
+    arms, missing = _arms(plan, rows)
     stages = {identity: _stage_run(folder, plan, identity) for identity in plan.stages}
     missing += [
         f"stage {stage.label} ({identity}) has not finished"
@@ -135,25 +125,11 @@ def summarise(folder: RunFolder) -> Summary:
         stages=stages,
         curves=_curves(folder, plan),
         scorers=summarise_scorers(folder, plan),
-        differences=differences(arms),
+        paired=compare_pairs(plan, rows),
         wall_seconds=_wall_seconds(manifest),
         missing=tuple(missing),
         cautions=tuple(_cautions(manifest, arms)),
     )
-
-
-def differences(arms: Mapping[str, ArmSummary]) -> tuple[Difference, ...]:
-    """The arms whose greedy interval on a level lies wholly above others'; those above the same others go together."""
-    found: list[Difference] = []
-    for level in dict.fromkeys(level for arm in arms.values() for level in arm.levels):
-        greedy = {name: arm.levels[level].pass_at_1 for name, arm in arms.items() if level in arm.levels}
-        above: dict[tuple[str, ...], list[str]] = {}
-        for higher, estimate in greedy.items():
-            lower = tuple(name for name, other in greedy.items() if estimate.is_above(other))
-            if lower:
-                above.setdefault(lower, []).append(higher)
-        found += [Difference(level, tuple(higher), lower) for lower, higher in above.items()]
-    return tuple(found)
 
 
 def stage_label(plan: PlanRecord, identity: str) -> str:
@@ -168,13 +144,17 @@ def stage_label(plan: PlanRecord, identity: str) -> str:
     return " → ".join(names) + (f", seed {seed}" if several else "")
 
 
-def _arms(folder: RunFolder, plan: PlanRecord) -> tuple[dict[str, ArmSummary], list[str]]:
+def _finished_evaluations(folder: RunFolder, plan: PlanRecord) -> pd.DataFrame:
+    """Completions of the finished evaluations, with `levels.COLUMNS` and "chance"."""
     finished = sorted(
         {run.evaluation for arm in plan.arms.values() for run in arm.seeds.values() if folder.is_done(run.evaluation)}
     )
     rows = read_table(folder, "evaluations", finished, COLUMNS)
     problems = read_table(folder, "problems", finished, ["stage", "problem", "chance"])
-    rows = rows.merge(problems.drop_duplicates(["stage", "problem"]), on=["stage", "problem"], how="left")
+    return rows.merge(problems.drop_duplicates(["stage", "problem"]), on=["stage", "problem"], how="left")
+
+
+def _arms(plan: PlanRecord, rows: pd.DataFrame) -> tuple[dict[str, ArmSummary], list[str]]:
     by_stage = dict(iter(rows.groupby("stage", sort=False)))
     arms, missing = {}, []
     for name, arm in plan.arms.items():

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlreason.report.levels import LevelSummary
-from rlreason.report.statistics import Estimate
+from rlreason.report.pairs import MEASURES, Pair
+from rlreason.report.statistics import Estimate, PairedDifference
 from rlreason.report.summary import ArmSummary, Summary
 from rlreason.report.training import Curves
 
@@ -57,6 +58,7 @@ def tables(summary: Summary) -> dict[str, list[Table]]:
         "seeds": _by_level(summary, "levels", levels, _per_seed) if len(summary.manifest.seeds) > 1 else [],
         "steps": _steps(summary, levels),
         "unscored": _unscored(summary, levels),
+        "paired": _paired(summary),
         "probes": _greedy_table(summary, "probes", probes),
         "pass_at_k": [table for level in levels if (table := _pass_at_k(summary, level)).rows],
         "training": _training(summary.curves),
@@ -168,6 +170,40 @@ def _pass_at_k(summary: Summary, level: str) -> Table:
     return Table(("arm", *(f"pass@{k}" for k in ks)), tuple(rows), level)
 
 
+def _paired(summary: Summary) -> list[Table]:
+    """A table a level, a row a pair."""
+    found = []
+    for level in summary.plan.evaluation.levels:
+        here = [each for each in summary.paired.comparisons if each.level == level]
+        measures = [name for name in MEASURES if any(name in each.measures for each in here)]
+        rows = [
+            (
+                _pair(each.pair),
+                *(_difference(each.measures.get(name)) for name in measures),
+                Cell(f"{100 * each.measures['pass_at_1'].detectable:.1f}"),
+                Cell(f"{each.problems:,}", f"{each.left_out:,} left out" if each.left_out else ""),
+                Cell(f"{len(each.seeds)}"),
+            )
+            for each in here
+        ]
+        if rows:
+            titles = (here[0].title(name) for name in measures)  # all pairs of a level have the same k
+            found.append(Table(("pair", *titles, "detectable", "problems", "seeds"), tuple(rows), level))
+    return found
+
+
+def _pair(pair: Pair) -> Cell:
+    why = {"base": "its base", "sibling": "same base"}
+    return Cell(f"{pair.arm} vs {pair.against}", why[pair.relation], arm=pair.arm)
+
+
+def _difference(found: PairedDifference | None) -> Cell:
+    if found is None:
+        return NOTHING
+    reach = f"{points(found.difference.low)} to {points(found.difference.high)}"
+    return Cell(points(found.difference.value), f"{reach}, {p_value(found.p_corrected)}", found.is_clear)
+
+
 def _training(curves: Iterable[Curves]) -> list[Table]:
     """A table a kind of stage, each with the metrics that its stages recorded."""
     found = []
@@ -255,6 +291,16 @@ def percent(share: float) -> str:
 def interval(estimate: Estimate) -> str:
     """An interval in percent, "41.2 to 58.9"."""
     return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points with its sign, "+4.2"."""
+    return f"{100 * difference:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def p_value(p: float) -> str:
+    """A p value, "p 0.034"."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
 def duration(seconds: float | None) -> str:

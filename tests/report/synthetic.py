@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlreason.records import RunFolder, write_json, write_part
+from rlreason.records import RunFolder, read_json, write_json, write_part
 
 HOSTILE = '</script><img src=x onerror="document.title=1"> a & b'
 
@@ -114,6 +114,20 @@ def write_plan(folder: RunFolder, seeds: tuple[int, ...] = (0,)) -> None:
             "command": "rlreason run tiny",
         },
     )  # fmt: skip
+
+
+def add_arm(folder: RunFolder, arm: str, base: str | None, stage: str) -> None:
+    """An arm that trains one more stage than its base, under the same seeds; its identities end in the seed."""
+    plan = read_json(folder.plan_path)
+    plan["arms"][arm] = {"title": "", "seeds": {}}
+    for seed in plan["arms"]["sft"]["seeds"]:
+        before = plan["arms"][base]["seeds"][seed]["stages"] if base else []
+        identity, evaluation = f"{stage}-{seed}", f"evaluate-{stage}-{seed}"
+        plan["stages"][identity] = {"name": stage, "type": "rl" if base else "sft", "seed": int(seed),
+                                    "parent": before[-1] if before else None, "arms": [arm]}  # fmt: skip
+        plan["stages"][evaluation] = {"name": "evaluate", "type": "evaluate", "seed": int(seed), "parent": identity}
+        plan["arms"][arm]["seeds"][seed] = {"stages": [*before, identity], "evaluation": evaluation}
+    write_json(folder.plan_path, plan)
 
 
 def write_training(folder: RunFolder, seed: int = 0) -> None:

@@ -55,7 +55,7 @@ def test_the_json_holds_what_was_promised(report):
     assert found["versions"] == {"rlreason": "0.1.0", "ray": "2.60.0"}
     assert found["seconds"]["wall"] == 100.0
     assert found["seconds"]["stages"]["rl-0"] == 80.0
-    assert found["differences"] == [{"level": "zero_shot", "higher": ["sft_rl"], "lower": ["sft"]}]
+    assert [each["measures"]["pass_at_1"]["difference"] for each in found["paired"]["comparisons"]] == [0.5, 0.8]
     assert found["missing"] == []
 
 
@@ -64,7 +64,8 @@ def test_the_markdown_has_the_headline_table(report):
     assert "| sft (SFT only) | 50.0% (23.7 to 76.3) | 10.0% (1.8 to 40.4) |" in text
     # bold on zero_shot alone: on iid the intervals overlap
     assert "| sft_rl | 100.0% (72.2 to 100.0) | **90.0%** (59.6 to 98.2) |" in text
-    assert "- On zero_shot: sft_rl (90.0%) above sft (10.0%), their intervals apart." in text
+    # two problems added: 8 of 12, error ((10 - 64/12) / 11 / 12)^.5 = .188, t of 11 degrees 2.201
+    assert "| sft_rl vs sft (its base) | **+80.0** (+25.3 to +100.0, p 0.016) |" in text
     assert "| atomic → rl | 20 | 0 → 1 |" in text
     assert re.search(
         r"  - atomic \(sft, 20 updates\) \*\*← sft\*\*\n    - rl \(rl, 20 updates\) \*\*← sft_rl\*\*", text
@@ -89,13 +90,13 @@ def test_the_page_needs_nothing_from_outside_and_is_small(report):
 def test_every_chart_comes_with_its_figure_and_words(report):
     html = (report / "report.html").read_text()
     figures = [json.loads(each) for each in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
-    # levels; pass@k on two levels; reward, share right, loss; phases
-    assert len(figures) == 7
+    # levels; differences and pass@k on two levels each; reward, share right, loss; phases
+    assert len(figures) == 9
     bars = {trace["name"]: trace for trace in figures[0]["data"]}
     assert bars["sft"]["x"] == ["iid", "zero_shot"]
     assert bars["sft"]["y"] == [0.5, 0.1]
     assert bars["sft"]["error_y"]["array"] == pytest.approx([0.2634, 0.3042], abs=1e-4)
-    assert len([a for tag, a in Page(html).tags if a.get("class") == "plot" and a["aria-label"]]) == 7
+    assert len([a for tag, a in Page(html).tags if a.get("class") == "plot" and a["aria-label"]]) == 9
 
 
 def test_an_unfinished_run_has_a_report_that_says_what_is_missing(tmp_path):
