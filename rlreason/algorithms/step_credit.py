@@ -52,9 +52,66 @@ def process_returns(scores: np.ndarray, ends: np.ndarray, groups: np.ndarray, le
         values = scores[of]
         if len(values) and values.max() > values.min():
             normalised[of] = (values - values.mean()) / values.std()
-    at_end = np.zeros((len(scores), length + 1))
+    return _from_each_token_on(normalised, there, ends, length)
+
+
+def min_form_returns(
+    scores: np.ndarray,
+    starts: np.ndarray,
+    ends: np.ndarray,
+    temperature: float,
+    length: int,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """For each token, nearly the lowest score among its own and all later steps, while the worst is still to come.
+
+    Every step's score is weighted by softmax(-scores / temperature) over the completion's steps, so that the worst one
+    keeps nearly all of its score and the others next to nothing. The sum from a token on is then the completion's
+    lowest score up to the end of the step that has it, and nearly 0 behind it: no good step makes up for a bad one.
+
+    Args:
+        scores: [B, S] float, NaN where there is no step. The paper's lie in [-1, 1], a wrong step below 0: where a
+            wrong step scores 0, the worst derivation gets 0 and needs `groups` to be blamed.
+        starts, ends: [B, S] int, tokens of the completion before each step, and up to its end.
+        temperature: of the soft minimum, in units of the scores (the paper: 0.1); towards 0 it is the minimum.
+        length: T.
+        groups: [B] int, which completions answer the same prompt. Given, each step pays for its tokens what a token of
+            the group's other completions earned on average (the paper's baseline by tokens); a completion with none
+            to compare with gets 0. None: no baseline.
+    Returns:
+        [B, T] float64. Tokens behind the last step get 0.
+    Source:
+        PURE, Cheng et al. 2025 (arXiv 2504.15275): its transformation of process rewards, and its leave-one-out
+        baseline by tokens; there all of a response's tokens count for that baseline, here those of its steps.
+    """
+    there = ~np.isnan(scores)
+    lowest = np.where(there, scores, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+    # shifted by the lowest, no exponent is above 0; a completion without steps weighs nothing
+    shifted = np.subtract(scores, lowest, out=np.full(scores.shape, np.inf), where=there)
+    weights = np.exp(-shifted / temperature)
+    weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1.0)
+    earned = weights * np.where(there, scores, 0.0)
+    if groups is not None:
+        spans = np.where(there, ends - starts, 0)
+        rate, compared = _earned_by_others(earned.sum(axis=1), spans.sum(axis=1), groups)
+        earned = np.where(compared[:, None], earned - rate[:, None] * spans, 0.0)
+    return _from_each_token_on(earned, there, ends, length)
+
+
+def _earned_by_others(totals: np.ndarray, tokens: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(total over tokens [B] of the group's other completions, 0 where they have no tokens; whether they have any)."""
+    _, of = np.unique(groups, return_inverse=True)
+    other_tokens = np.bincount(of, tokens)[of] - tokens
+    other_totals = np.bincount(of, totals)[of] - totals
+    compared = other_tokens > 0
+    return np.divide(other_totals, other_tokens, out=np.zeros(len(totals)), where=compared), compared
+
+
+def _from_each_token_on(step_values: np.ndarray, there: np.ndarray, ends: np.ndarray, length: int) -> np.ndarray:
+    """[B, T]: for each token the sum of the values [B, S] of its own and all later steps."""
+    at_end = np.zeros((len(step_values), length + 1))
     row, _ = np.nonzero(there)
-    np.add.at(at_end, (row, ends[there]), normalised[there])
+    np.add.at(at_end, (row, ends[there]), step_values[there])
     # a token at t is in or before the steps that end after t
     return np.cumsum(at_end[:, :0:-1], axis=1)[:, ::-1]
 
