@@ -95,6 +95,11 @@ class Task(ABC):
     def chance(self, level: str, cell: str) -> float:
         """Probability that a guesser who knows the form of the answer is right."""
 
+    def answer_space(self, level: str, cell: str) -> float | None:
+        """About how many answers a problem of the cell leaves open to somebody who reads it and cannot solve it; None
+        where the task does not say. In a small space, who samples often enough hits the answer without reasons."""
+        return None
+
     def match_cells(self, patterns: Sequence[str], where: str = "") -> tuple[Cell, ...]:
         """Cells whose names match any of the shell-style patterns, in the task's order.
 

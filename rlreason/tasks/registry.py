@@ -19,7 +19,10 @@ from rlreason.tasks.contract import Task
 ENTRY_POINTS = "rlreason.tasks"
 _SHIPPED = {
     "complementary": "rlreason.tasks.complementary:Complementary",
+    "functions": "rlreason.tasks.functions:Functions",
     "lookup": "rlreason.tasks.lookup:Lookup",
+    "rules": "rlreason.tasks.rules:Rules",
+    "tail": "rlreason.tasks.tail:Tail",
 }
 
 

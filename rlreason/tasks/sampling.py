@@ -72,17 +72,20 @@ def paper_scale() -> Task:
     )
 
 
-def measure_rate(task: Task, seconds: float) -> dict[str, float]:
+def measure_rate(task: Task, seconds: float, patterns: Sequence[str] = ("*",)) -> dict[str, float]:
     """How fast one core makes training problems, each cell as often as any other, and checks their gold derivations.
 
     Args:
         seconds: about how long to make problems; half as much again goes into checks.
+        patterns: of the cells.
+    Raises:
+        TaskError: a pattern matches no cell.
     Returns:
         problems_per_s, checks_per_s, first_problems_s (seconds until every cell gave one: world and splits are built),
         peak_rss_mib (of this process so far).
     """
     begun = time.perf_counter()
-    cells = [cell.name for cell in task.cells]
+    cells = [cell.name for cell in task.match_cells(patterns, "--cell")]
     problems = [task.problem("train", cell, 0) for cell in cells]
     first = time.perf_counter() - begun
 

@@ -41,3 +41,14 @@ def test_rates_are_counted():
     rates = measure_rate(complementary(), 0.05)
     assert set(rates) == {"problems_per_s", "checks_per_s", "first_problems_s", "peak_rss_mib"}
     assert min(rates.values()) > 0 and rates["problems_per_s"] > 100
+
+
+def test_rates_are_of_the_cells_asked_for(monkeypatch: pytest.MonkeyPatch):
+    task = complementary()
+    made = []
+    monkeypatch.setattr(task, "problem", lambda level, cell, index: made.append(cell) or made_up)
+    made_up = type(task).problem(task, "train", "complementary/3", 0)
+    measure_rate(task, 0.01, ["*/3"])
+    assert set(made) == {"parametric/3", "contextual/3", "complementary/3"}
+    with pytest.raises(TaskError, match="--cell"):
+        measure_rate(task, 0.01, ["*/9"])
