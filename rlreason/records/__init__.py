@@ -3,16 +3,18 @@
 Stages append, the report reads; nothing here knows what a stage is or what its figures mean.
 """
 
-from rlreason.records.documents import ManifestRecord, PlanRecord, read_manifest, read_plan
+from rlreason.records.documents import Ledger, ManifestRecord, PlanRecord, read_ledger, read_manifest, read_plan
 from rlreason.records.run_folder import RunFolder, read_json, write_json, write_text
 from rlreason.records.tables import drop_parts_from, read_table, write_part
 
 __all__ = [
+    "Ledger",
     "ManifestRecord",
     "PlanRecord",
     "RunFolder",
     "drop_parts_from",
     "read_json",
+    "read_ledger",
     "read_manifest",
     "read_plan",
     "read_table",

@@ -1,7 +1,7 @@
-"""What plan.json and manifest.json say, as typed values, checked when read.
+"""What plan.json, manifest.json and the ledgers in done.json say, as typed values, checked when read.
 
-The recipe room makes the plan and the driver writes the manifest; keys that are not named here are left alone, so a
-newer run still reads.
+The recipe room makes the plan and the driver writes the others; keys that are not named here are left alone, so a newer
+run still reads.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ class PlanArm(_Document):
     seeds: dict[int, PlanSeed]
 
 
+class PlanMatch(_Document):
+    """What a control is matched with."""
+
+    stage: str
+    """Identity of its partner."""
+    by: str
+    """What is compared: "samples", "tokens" or "flops"."""
+
+
 class PlanStage(_Document):
     """One stage of the DAG, shared by all arms that start alike."""
 
@@ -47,6 +56,9 @@ class PlanStage(_Document):
     parent: str | None
     config: dict[str, Any] = {}
     arms: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    """Identities of the stages, beside the parent, that were done before it."""
+    match: PlanMatch | None = None
 
 
 class PlanEvaluation(_Document):
@@ -84,6 +96,49 @@ class ManifestRecord(_Document):
     command: str
 
 
+class Ledger(_Document):
+    """What a stage spent: of the work that is in its result, each piece once; what a killed start lost is not in it.
+
+    Sums of two are made with +.
+    """
+
+    prompts: int = 0
+    """Prompts sent to be sampled. A problem that a stage asks again counts once."""
+    samples: int = 0
+    """Completions sampled."""
+    sampled_tokens: int = 0
+    trained_tokens: int = 0
+    """Tokens that a loss was taken over, as often as it was; steps, where a step scorer is trained."""
+    updates: int = 0
+    """Optimizer updates."""
+    flops: float | None = 0.0
+    """Floating-point operations, sampling included, estimated (see `algorithms.budget`); None: the model's sizes are
+    not known."""
+    device_seconds: float = 0.0
+    """Seconds times the GPUs that the run held (a machine without: one). All starts of the stage that could still say
+    how long they took are in it, with the work that they lost."""
+
+    def __add__(self, other: Ledger) -> Ledger:
+        counted = set(type(self).model_fields) - {"flops"}
+        summed = {name: getattr(self, name) + getattr(other, name) for name in counted}
+        return Ledger(flops=None if self.flops is None or other.flops is None else self.flops + other.flops, **summed)
+
+    def amount(self, by: str) -> float | None:
+        """What `by` ("samples", "tokens", "flops") compares; None where it is not known."""
+        amounts = {"samples": self.samples, "tokens": self.trained_tokens, "flops": self.flops}
+        return amounts[by]
+
+
+def read_ledger(folder: RunFolder, stage: str) -> Ledger | None:
+    """What a finished stage spent; None where its done.json has no ledger, being older than ledgers are.
+
+    Raises:
+        RecordsError: the stage has not finished, or its ledger is malformed; names file and key.
+    """
+    figures = folder.done(stage)
+    return _validate(folder.stage(stage) / "done.json", Ledger, figures["ledger"]) if "ledger" in figures else None
+
+
 def read_plan(folder: RunFolder) -> PlanRecord:
     """The run's plan.
 
@@ -112,8 +167,12 @@ def read_manifest(folder: RunFolder) -> ManifestRecord:
 
 
 def _read(path: Path, model: type[DocumentT]) -> DocumentT:
+    return _validate(path, model, read_json(path))
+
+
+def _validate(path: Path, model: type[DocumentT], value: Any) -> DocumentT:
     try:
-        return model.model_validate(read_json(path))
+        return model.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the top level"

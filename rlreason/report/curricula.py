@@ -14,6 +14,7 @@ from rlreason.records import RunFolder, read_table
 from rlreason.report.figures import Chart, as_percent, new_figure
 from rlreason.report.summary import Summary
 from rlreason.report.tables import NOTHING, Cell, Table, percent
+from rlreason.report.training import ON_POLICY
 
 CELL_PALETTE = tuple(qualitative.Safe)
 """Colour-blind-safe, and longer than that of the arms."""
@@ -56,7 +57,7 @@ class CurriculumSummary:
 
 def summarise_curricula(folder: RunFolder, summary: Summary) -> tuple[CurriculumSummary, ...]:
     """Every `rl` stage whose curriculum had a choice."""
-    stages = {curves.stage: curves.label for curves in summary.curves if curves.type == "rl"}
+    stages = {curves.stage: curves.label for curves in summary.curves if curves.type in ON_POLICY}
     rows = read_table(folder, "curriculum", stages)
     found = []
     for identity, label in stages.items():

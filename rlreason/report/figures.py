@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 from rlreason.report.pairs import Comparison
 from rlreason.report.statistics import Estimate
 from rlreason.report.summary import Summary
-from rlreason.report.training import Curves
+from rlreason.report.training import ON_POLICY, Curves
 
 # Okabe and Ito's colour-blind-safe palette, without its black and yellow, which one of the two backgrounds swallows
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C")
@@ -219,7 +219,7 @@ def _add_band(figure: go.Figure, name: str, estimates: Mapping[int, Estimate], s
 
 
 def _training(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
-    reinforced = [curves for curves in summary.curves if curves.type == "rl"]
+    reinforced = [curves for curves in summary.curves if curves.type in ON_POLICY]
     supervised = [curves for curves in summary.curves if curves.type in ("pretrain", "sft")]
     wrong_steps = "right answers with wrong steps"
     wanted = [

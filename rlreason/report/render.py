@@ -18,6 +18,7 @@ from rlreason.records import RunFolder, write_json, write_text
 from rlreason.report.curricula import cell_colors, curriculum_charts, curriculum_table, summarise_curricula
 from rlreason.report.examples import collect_examples
 from rlreason.report.figures import arm_styles, charts
+from rlreason.report.ledger import budget_tables, summarise_budgets
 from rlreason.report.lineage import lineage
 from rlreason.report.reward_tables import reward_tables
 from rlreason.report.summary import Summary
@@ -27,10 +28,14 @@ from rlreason.report.tables import duration, interval, percent, tables
 def render(folder: RunFolder, summary: Summary) -> Path:
     """Write report.json, report.md and report.html into the run's report folder; returns the page's path."""
     curricula = summarise_curricula(folder, summary)
+    budgets = summarise_budgets(folder, summary.plan)
     context = {
         "summary": summary,
         "manifest": summary.manifest,
-        "tables": tables(summary) | reward_tables(summary) | {"curricula": curriculum_table(curricula)},
+        "tables": tables(summary)
+        | reward_tables(summary)
+        | {"curricula": curriculum_table(curricula)}
+        | {"budgets": budget_tables(budgets, summary)},
         "tree": lineage(summary.plan),
         "rebuild": f"rlreason report {folder.path}",
         "several_seeds": len(summary.manifest.seeds) > 1,
@@ -44,7 +49,7 @@ def render(folder: RunFolder, summary: Summary) -> Path:
         "plotly": Markup(get_plotlyjs()) if drawn else "",
     }
     page = folder.report / "report.html"
-    told = {"curricula": {each.stage: each.as_json() for each in curricula}}
+    told = {"curricula": {each.stage: each.as_json() for each in curricula}, "ledger": budgets.as_json()}
     write_json(folder.report / "report.json", summary.as_json() | told)
     write_text(folder.report / "report.md", _environment(False).get_template("report.md.j2").render(context))
     write_text(page, _environment(True).get_template("report.html.j2").render(context | for_page))

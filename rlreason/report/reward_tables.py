@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rlreason.report.scorers import ScorerSummary
 from rlreason.report.summary import Summary
 from rlreason.report.tables import NOTHING, Cell, Table, change, percent
-from rlreason.report.training import Curves
+from rlreason.report.training import ON_POLICY, Curves
 
 AUDIT_METRICS = {
     "reward_when_right": "reward of right answers",
@@ -27,7 +27,7 @@ UNSCORED = "unscored_"
 
 def reward_tables(summary: Summary) -> dict[str, list[Table]]:
     """The tables by section of the report; a section without records has none."""
-    reinforced = [curves for curves in summary.curves if curves.type == "rl"]
+    reinforced = [curves for curves in summary.curves if curves.type in ON_POLICY]
     return {"audit": [*_audit(reinforced), *_unscored(reinforced)], "scorers": _scorers(summary.scorers)}
 
 

@@ -215,6 +215,8 @@ def _stage_run(folder: RunFolder, plan: PlanRecord, identity: str) -> StageRun:
     stage = plan.stages[identity]
     figures = folder.done(identity) if folder.is_done(identity) else {}
     seconds = figures.pop("seconds", None)
+    for told_elsewhere in ("ledger", "match"):  # in `report.ledger`
+        figures.pop(told_elsewhere, None)
     return StageRun(
         label=stage_label(plan, identity),
         type=stage.type,

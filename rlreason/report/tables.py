@@ -13,7 +13,7 @@ from rlreason.report.levels import LevelSummary
 from rlreason.report.pairs import MEASURES, Pair
 from rlreason.report.statistics import Estimate, PairedDifference
 from rlreason.report.summary import ArmSummary, Summary
-from rlreason.report.training import Curves
+from rlreason.report.training import ON_POLICY, Curves
 
 TRAINING_METRICS = {
     "reward_mean": "reward",
@@ -97,7 +97,7 @@ def _by_level(
             else Cell("not evaluated")
             for name in names
         ]
-        rows.append((_arm(arm_name, arm), *cells))
+        rows.append((arm_cell(arm_name, arm), *cells))
     return [Table(("arm", *names), tuple(rows), title)]
 
 
@@ -115,7 +115,8 @@ def _greedy_table(summary: Summary, which: str, names: list[str]) -> list[Table]
     return [Table(table.headings, (*table.rows, guessing)) for table in found]
 
 
-def _arm(name: str, arm: ArmSummary) -> Cell:
+def arm_cell(name: str, arm: ArmSummary) -> Cell:
+    """The cell that names a row's arm."""
     return Cell(name, detail=arm.title if arm.title != name else "", arm=name)
 
 
@@ -166,7 +167,7 @@ def _pass_at_k(summary: Summary, level: str) -> Table:
     for name, arm in arms.items():
         estimates = arm.levels[level].pass_at_k
         cells = [Cell(percent(estimates[k].value), interval(estimates[k])) if k in estimates else NOTHING for k in ks]
-        rows.append((_arm(name, arm), *cells))
+        rows.append((arm_cell(name, arm), *cells))
     return Table(("arm", *(f"pass@{k}" for k in ks)), tuple(rows), level)
 
 
@@ -207,7 +208,11 @@ def _difference(found: PairedDifference | None) -> Cell:
 def _training(curves: Iterable[Curves]) -> list[Table]:
     """A table a kind of stage, each with the metrics that its stages recorded."""
     found = []
-    kinds = {"Reinforcement learning": ("rl",), "Supervised training": ("pretrain", "sft"), "Step scorers": ("prm",)}
+    kinds = {
+        "Reinforcement learning": ON_POLICY,
+        "Supervised training": ("pretrain", "sft", "rft", "dpo"),
+        "Step scorers": ("prm",),
+    }
     for title, types in kinds.items():
         stages = [each for each in curves if each.type in types]
         metrics = [metric for metric in TRAINING_METRICS if any(each.before_after(metric) for each in stages)]

@@ -14,6 +14,8 @@ import pandas as pd
 
 PHASES = ("seconds_generate", "seconds_score", "seconds_learn", "seconds_sync", "seconds_other")
 """The phases of an RL update, in the order they happen; a phase not named here is shown after them."""
+ON_POLICY = ("rl", "distill")
+"""Types of the stages that learn from rollouts as they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Curves:
     Attributes:
         stage: identity.
         label: the stages from the base model to it, "atomic → rl".
-        type: "sft", "rl", "pretrain".
+        type: "sft", "rl", "pretrain" and so on.
         seed: of the run.
         arm: the arm whose colour it takes: the one that ends in this stage, else the first that contains it.
         metrics: index update (from 1), one float column a metric, NaN where not recorded.
