@@ -56,12 +56,39 @@ def bench_rl_command(
         print_renderable(render(figures))
 
 
+@bench.command("learner")
+def bench_learner_command(
+    updates: Annotated[int, typer.Option(min=1, help="Measured pairs of updates.")] = 10,
+    size: Annotated[str, typer.Option(help="Parameters of the model: 0.4M, 4M or 30M.")] = "4M",
+    sequences: Annotated[int, typer.Option(min=1, help="Sequences an update.")] = 256,
+    as_json: Json = False,
+) -> None:
+    """Measure the learner: what DeepSpeed costs beside a bare torch loop, what is padded, what a vocabulary takes.
+
+    \b
+      rlreason bench learner
+      rlreason bench learner --size 0.4M --json
+    """
+    from rlreason.bench.learner import bench_learner
+    from rlreason.bench.workload import SIZES
+    from rlreason.display import print_figures, print_json
+
+    if size not in SIZES:
+        raise UserError(one_of("--size", size, SIZES))
+    figures = bench_learner(updates, size, sequences)
+    if as_json:
+        print_json(figures)
+    else:
+        print_figures(figures)
+
+
 @bench.command("tasks")
 def bench_tasks_command(
     source: TaskOrRecipe = "quickstart",
     task: TaskName = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 2.0,
     parameters: Parameters = None,
+    cell: Annotated[list[str] | None, typer.Option(help="Only these cells (patterns); all where left out.")] = None,
     at_paper_scale: Annotated[
         bool, typer.Option("--paper-scale", help="Measure the published world of 10,000 people instead.")
     ] = False,
@@ -71,13 +98,15 @@ def bench_tasks_command(
 
     \b
       rlreason bench tasks
+      rlreason bench tasks tail --set algorithm=lcs --cell "*/s"
       rlreason bench tasks --paper-scale --seconds 10 --json
     """
     from rlreason.display import print_figures, print_json
     from rlreason.selection import find_task
     from rlreason.tasks.sampling import measure_rate, paper_scale
 
-    figures = measure_rate(paper_scale() if at_paper_scale else find_task(source, task, parameters or []), seconds)
+    measured = paper_scale() if at_paper_scale else find_task(source, task, parameters or [])
+    figures = measure_rate(measured, seconds, cell or ("*",))
     if as_json:
         print_json(figures)
     else:

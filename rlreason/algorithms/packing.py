@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -10,12 +11,19 @@ Batch = list[int]
 """Indices of the sequences that go through the model together."""
 
 
+WASTE = 0.05
+"""Share of padding above which passes are made smaller."""
+SMALLEST = 4
+"""Smallest passes are one of this many parts of the budget: below it, the passes' own cost outgrows the padding's."""
+
+
 def balanced_micro_batches(lengths: Sequence[int] | np.ndarray, ranks: int, budget: int) -> list[list[Batch]]:
     """Sequences to ranks and micro-batches, so that little is padded and every rank makes equally many passes.
 
     Sequences are sorted by length and dealt to the ranks in turn (so ranks hold nearly the same tokens); each rank then
-    cuts its sorted list into as few passes of nearly equal padded size (rows x longest) as the budget allows. All ranks
-    end with the same number of micro-batches, some possibly empty: with ZeRO 2 and 3 every pass is a collective.
+    cuts its sorted list into as few passes of nearly equal padded size (rows x longest) as the budget allows. Where
+    more than `WASTE` would be padding, passes are halved, down to a `SMALLEST`th of the budget. All ranks end with the
+    same number of micro-batches, some possibly empty: with ZeRO 2 and 3 every pass is a collective.
 
     Args:
         lengths: [S] int, tokens of each sequence.
@@ -25,7 +33,12 @@ def balanced_micro_batches(lengths: Sequence[int] | np.ndarray, ranks: int, budg
         One list a rank, of micro-batches, each a list of sequence indices.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
-    plans = [_equal_passes([int(index) for index in order[rank::ranks]], lengths, budget) for rank in range(ranks)]
+    shares = [[int(index) for index in order[rank::ranks]] for rank in range(ranks)]
+    size = budget
+    plans = [_equal_passes(share, lengths, size) for share in shares]
+    while padded_share(lengths, list(chain(*plans))) > WASTE and size // 2 >= max(1, budget // SMALLEST):
+        size //= 2
+        plans = [_equal_passes(share, lengths, size) for share in shares]
     passes = max(1, *(len(batches) for batches in plans))
     return [batches + [[] for _ in range(passes - len(batches))] for batches in plans]
 

@@ -1,7 +1,7 @@
 """The learner that ships: one DeepSpeed rank, in the process that constructs it (a Ray actor a rank).
 
-ZeRO 0 to 3, over gloo on a CPU and nccl on GPUs. RL updates run here; supervised stages are handed to TRL
-(`trl_sft`), in this same process and process group. This module and `trl_sft` alone import deepspeed.
+ZeRO 0 to 3, over gloo on a CPU and nccl on GPUs. RL updates run here; supervised and preference stages are handed to
+TRL (`trl_sft`, `trl_dpo`), in this same process and process group.
 """
 
 from __future__ import annotations
@@ -12,16 +12,30 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from rlreason.algorithms.packing import balanced_micro_batches
-from rlreason.engines.checkpoints import copy_tokenizer
-from rlreason.engines.policy import PolicyModule, UpdateTally, check_mismatch, micro_batch_losses, scheduled_rate
-from rlreason.engines.protocols import PolicyBatch, PolicySettings, Report, SupervisedJob, SupervisedRows
+from rlreason.engines.adapters import merged_tensors, save_merged
+from rlreason.engines.average import WeightAverage, averaged
+from rlreason.engines.objective import UpdateTally, check_gradient, may_step, micro_batch_losses, policy_figures
+from rlreason.engines.policy import PolicyModule, load_policy, scheduled_rate
+from rlreason.engines.protocols import (
+    PolicyBatch,
+    PolicyFigures,
+    PolicySettings,
+    PreferenceJob,
+    PreferencePairs,
+    Report,
+    SupervisedJob,
+    SupervisedRows,
+)
+from rlreason.engines.trl_stage import Place
 from rlreason.engines.weights import PackedWeights, pack_weights
 from rlreason.errors import CheckpointError
 
 STATE_TAG = "learner"
+AVERAGE = "average.pt"
 
 
 class DeepSpeedLearner:
@@ -72,6 +86,8 @@ class DeepSpeedLearner:
         self._zero_stage = zero_stage
         self._micro_batch_tokens = micro_batch_tokens
         self._engine: Any = None
+        self._reference: PolicyModule | None = None
+        self._average: WeightAverage | None = None
 
     def _config(self, settings: PolicySettings) -> dict[str, Any]:
         return {
@@ -89,14 +105,12 @@ class DeepSpeedLearner:
 
     def begin(self, checkpoint: Path, settings: PolicySettings, state: Path | None) -> None:
         """See `protocols.Learner.begin`."""
-        from transformers import AutoModelForCausalLM
-
         from rlreason.engines.torch_learner import make_adamw
 
         torch.manual_seed(settings.seed)
         self._settings, self._checkpoint = settings, checkpoint
-        module = PolicyModule(AutoModelForCausalLM.from_pretrained(checkpoint, dtype=self._dtype))
-        module.train()
+        module, self._reference = load_policy(checkpoint, settings, self._dtype, self._device)
+        self._average = averaged(module, settings.optimizer)
         self._engine, *_ = self._deepspeed.initialize(
             model=module,
             optimizer=make_adamw(module.parameters(), settings.optimizer),
@@ -110,32 +124,40 @@ class DeepSpeedLearner:
                     f"{state} holds no DeepSpeed state for ZeRO {self._zero_stage} on {self._ranks} rank(s); resume "
                     "with the number of learners and the ZeRO stage that saved it, or delete the stage's folder"
                 )
+            if self._average is not None:
+                self._average.load_state_dict(torch.load(state / AVERAGE, weights_only=True))
 
     def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
         """See `protocols.Learner.update`. The batch is the whole update's; this rank takes its share of it."""
-        lengths = batch.prompt_lengths + batch.lengths
-        plan = balanced_micro_batches(lengths, self._ranks, self._micro_batch_tokens)[self._rank]
+        plan = self._passes(batch)
         tally = UpdateTally()
-        losses = micro_batch_losses(self._engine, batch, plan, self._settings, self._device, tally)
+        losses = micro_batch_losses(
+            self._engine, batch, plan, self._settings, self._device, tally, reference=self._reference
+        )
         for index, loss in enumerate(losses):
             self._engine.set_gradient_accumulation_boundary(index + 1 == len(plan))
             # DeepSpeed averages gradients over ranks; the update's loss is their sum
             self._engine.backward(loss * self._ranks)
-        metrics = self._summed(tally).metrics()
-        if on_policy:
-            try:
-                check_mismatch(metrics, self._settings, self._dtype, update)
-            except Exception:
-                self._engine.zero_grad()
-                raise
+        metrics = self._over_ranks(tally).metrics(self._settings)
         wanted = self._settings.optimizer
-        rate = scheduled_rate(wanted, update, self._settings.updates)
-        for group in self._engine.optimizer.param_groups:
-            group["lr"] = rate
-        metrics["grad_norm"] = self._step()
-        metrics["learning_rate"] = rate
+        metrics["learning_rate"] = scheduled_rate(wanted, update, self._settings.updates)
         metrics["forward_passes"] = float(len(plan))
+        step = False
+        try:
+            step = may_step(metrics, self._settings, self._dtype, update, on_policy)
+        finally:
+            if not step:
+                self._engine.zero_grad()
+        if step:
+            for group in self._engine.optimizer.param_groups:
+                group["lr"] = metrics["learning_rate"]
+            metrics["grad_norm"] = check_gradient(self._step(), update)
         return metrics
+
+    def _passes(self, batch: PolicyBatch) -> list[list[int]]:
+        """This rank's share of the batch, in micro-batches."""
+        lengths = batch.prompt_lengths + batch.lengths
+        return balanced_micro_batches(lengths, self._ranks, self._micro_batch_tokens)[self._rank]
 
     def _step(self) -> float:
         """Clip and step; returns the gradient norm before clipping, which DeepSpeed tells for ZeRO 1 to 3 only."""
@@ -143,14 +165,29 @@ class DeepSpeedLearner:
         gradients = [p.grad for p in self._engine.module.parameters() if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients) if self._zero_stage == 0 else torch.zeros(())
         self._engine.step()
+        if self._average is not None:
+            self._average.update()
         return float(self._engine.get_global_grad_norm() or norm)
 
-    def _summed(self, tally: UpdateTally) -> UpdateTally:
-        if self._ranks == 1:
-            return tally
-        vector = torch.tensor(tally.vector(), dtype=torch.float64, device=self._device)
-        torch.distributed.all_reduce(vector)
-        return UpdateTally(*vector.tolist())
+    def _over_ranks(self, tally: UpdateTally) -> UpdateTally:
+        sums = self._reduced(list(tally.sums.values()), torch.distributed.ReduceOp.SUM)
+        (largest,) = self._reduced([tally.largest_ratio], torch.distributed.ReduceOp.MAX)
+        return UpdateTally(dict(zip(tally.sums, sums, strict=True)), largest)
+
+    def _reduced(self, values: Any, operation: Any) -> list[float]:
+        vector = torch.as_tensor(values, dtype=torch.float64, device=self._device)
+        if self._ranks > 1:
+            torch.distributed.all_reduce(vector, operation)
+        found: list[float] = vector.tolist()
+        return found
+
+    def figures(self, batch: PolicyBatch) -> PolicyFigures:
+        """See `protocols.Learner.figures`; every rank returns all of it."""
+        own = policy_figures(self._engine, batch, self._passes(batch), self._settings, self._device)
+        total = torch.distributed.ReduceOp.SUM
+        return PolicyFigures(
+            *(np.array(self._reduced(array, total), dtype=np.float32) for array in (own.logprobs, own.values))
+        )
 
     @contextmanager
     def _gathered(self) -> Iterator[None]:
@@ -167,26 +204,24 @@ class DeepSpeedLearner:
     def weights(self) -> PackedWeights | None:
         """See `protocols.Learner.weights`; rank 0's are the ones to use, other ranks return None."""
         with self._gathered():
-            return pack_weights(self._engine.module.model.named_parameters()) if self._rank == 0 else None
+            return pack_weights(merged_tensors(self._engine.module.model)) if self._rank == 0 else None
 
     def save_model(self, output: Path) -> None:
         """See `protocols.Learner.save_model`; rank 0 writes."""
-        with self._gathered():
+        with self._gathered(), self._average.applied() if self._average else nullcontext():
             if self._rank == 0:
-                model = self._engine.module.model
-                tensors = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
-                if model.config.tie_word_embeddings:
-                    tensors.pop("lm_head.weight", None)
-                model.save_pretrained(output, state_dict=tensors, safe_serialization=True)
-                copy_tokenizer(self._checkpoint, output)
+                save_merged(self._engine.module.model, self._checkpoint, output)
         torch.distributed.barrier()
 
     def save_state(self, folder: Path) -> None:
         """See `protocols.Learner.save_state`; every rank writes its part."""
         self._engine.save_checkpoint(str(folder), tag=STATE_TAG)
+        if self._average is not None and self._rank == 0:
+            torch.save(self._average.state_dict(), folder / AVERAGE)
 
     def end(self) -> None:
         """See `protocols.Learner.end`."""
+        self._reference = self._average = None
         if self._engine is not None:
             self._engine.destroy()
             self._engine = None
@@ -195,16 +230,17 @@ class DeepSpeedLearner:
         """See `protocols.Learner.supervised`: TRL's SFTTrainer under DeepSpeed."""
         from rlreason.engines.trl_sft import train
 
-        return train(
-            job,
-            rows,
-            report,
-            ranks=self._ranks,
-            rank=self._rank,
-            dtype=self._dtype,
-            zero_stage=self._zero_stage,
-            micro_batch_tokens=self._micro_batch_tokens,
-        )
+        return train(job, rows, report, self._place)
+
+    def preferences(self, job: PreferenceJob, pairs: PreferencePairs, report: Report) -> Mapping[str, float]:
+        """See `protocols.Learner.preferences`: TRL's DPOTrainer under DeepSpeed."""
+        from rlreason.engines.trl_dpo import train
+
+        return train(job, pairs, report, self._place)
+
+    @property
+    def _place(self) -> Place:
+        return Place(self._rank, self._ranks, self._dtype, self._zero_stage, self._micro_batch_tokens)
 
     def close(self) -> None:
         """Leave the process group."""

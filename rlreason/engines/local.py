@@ -49,7 +49,10 @@ def start_local(
         Engines(
             generator=TorchGenerator(checkpoint, dtype=dtype, max_concurrent=resources.max_concurrent, device=device),
             learner=TorchLearner(dtype=dtype, micro_batch_tokens=per_pass, device=device),
-            description={"generator": "torch", "learner": "torch", "accelerator": device, "dtype": dtype},
+            description={
+                **{"generator": "torch", "learner": "torch"},
+                **{"accelerator": device, "dtype": dtype, "gpus": int(on_gpu)},
+            },
             scorer=TorchStepScorer(dtype=dtype, micro_batch_tokens=per_pass, device=device) if with_scorer else None,
         )
     )

@@ -1,26 +1,26 @@
-"""The part that every learner shares: log-probabilities of completions, their loss, and what is measured on the way.
+"""A policy as every learner holds it: log-probabilities, entropies and values of completion tokens, in padded rows.
 
-Torch only. DeepSpeed or a plain optimizer around it, ranks and checkpoints are the learners' own affair.
+Torch only. What becomes of them is `objective`'s; DeepSpeed or a plain optimizer around them, ranks and checkpoints are
+the learners' own affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
 from rlreason.algorithms.logprobs import token_logprobs
-from rlreason.algorithms.losses import clipped_surrogate
 from rlreason.algorithms.schedules import learning_rate_at
+from rlreason.engines.adapters import add_adapters
+from rlreason.engines.models import load_for
 from rlreason.engines.protocols import PolicyBatch, PolicySettings
-from rlreason.errors import ModelError, WeightSyncMismatch
-from rlreason.recipe.stages import Optimizer
-
-MISMATCH_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
-"""Largest mean |learner - generator| logprob while both hold the same weights: kernels differ, weights must not."""
+from rlreason.errors import ModelError
+from rlreason.recipe.training import Optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,11 @@ class MicroBatch:
     Attributes:
         tokens: [R, L] int64. Padding is on the right, where a causal model's earlier positions cannot see it, so no
             attention mask is needed and the fast causal kernel is used.
-        rows, columns: [N] int64, position in `tokens` of the hidden state that predicts each completion token.
+        rows, columns: [N] int64, position in `tokens` of the hidden state that predicts each completion token. A row
+            holds one whole completion, so `rows` also says which completion a token is of.
         targets: [N] int64, the completion tokens.
         generator_logprobs, advantages, weights: [N] float32.
+        proximal_logprobs, returns: [N] float32, or None: see `protocols.PolicyBatch`.
         held: tokens that are not padding.
     """
 
@@ -43,13 +45,28 @@ class MicroBatch:
     generator_logprobs: torch.Tensor
     advantages: torch.Tensor
     weights: torch.Tensor
+    proximal_logprobs: torch.Tensor | None
+    returns: torch.Tensor | None
     held: int
+
+    @property
+    def asked(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What a `PolicyModule` is called with first."""
+        return self.tokens, self.rows, self.columns, self.targets
 
 
 class PolicyModule(nn.Module):
     """A causal language model whose forward pass gives log-probabilities of chosen tokens instead of all logits."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, critic: bool = False, entropy_gradient: bool = False) -> None:
+        """
+        Args:
+            model: with an output head over its last hidden states.
+            critic: adds a value head, which begins at 0.
+            entropy_gradient: whether the entropies can be trained.
+        Raises:
+            ModelError: the logits are not the head's alone.
+        """
         super().__init__()
         for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"):
             if getattr(model.config, name, None):
@@ -58,13 +75,57 @@ class PolicyModule(nn.Module):
                     "not reproduce; use a model whose logits are its output head's (Llama, Qwen, Mistral, ...)"
                 )
         self.model = model
+        self._entropy_gradient = entropy_gradient
+        self.value_head: nn.Linear | None = None
+        if critic:
+            weight = model.get_output_embeddings().weight
+            self.value_head = nn.Linear(weight.shape[1], 1, dtype=weight.dtype, device=weight.device)
+            nn.init.zeros_(self.value_head.weight)
+            nn.init.zeros_(self.value_head.bias)
 
     def forward(
-        self, tokens: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, targets: torch.Tensor, temperature: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """(logprobs [N], entropy [N]) of the targets; arguments as in `MicroBatch`."""
-        hidden = self.model.get_decoder()(input_ids=tokens, use_cache=False).last_hidden_state
-        return token_logprobs(hidden[rows, columns], targets, self.model.get_output_embeddings(), temperature)
+        self,
+        tokens: torch.Tensor,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        targets: torch.Tensor,
+        temperature: float,
+        top_p: float = 1.0,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(logprobs [N], entropy [N], values [N]) at the targets; arguments as in `MicroBatch`. Values are 0 without a
+        critic."""
+        hidden = self.model.get_decoder()(input_ids=tokens, use_cache=False).last_hidden_state[rows, columns]
+        logprobs, entropy = token_logprobs(
+            hidden,
+            targets,
+            self.model.get_output_embeddings(),
+            temperature,
+            top_p,
+            entropy_gradient=self._entropy_gradient,
+        )
+        if self.value_head is None:
+            return logprobs, entropy, torch.zeros_like(logprobs)
+        return logprobs, entropy, self.value_head(hidden).squeeze(1).float()
+
+
+def load_policy(
+    checkpoint: Path, settings: PolicySettings, dtype: torch.dtype, device: torch.device
+) -> tuple[PolicyModule, PolicyModule | None]:
+    """The policy that a stage trains, and the reference that it is held near, where its settings ask for one."""
+    model = load_for("next_token", checkpoint, dtype).to(device)
+    if settings.lora is not None:
+        add_adapters(model, settings.lora)
+    policy = PolicyModule(
+        model,
+        critic=settings.critic is not None,
+        entropy_gradient=settings.entropy_weight > 0,
+    )
+    policy.train()
+    if settings.kl is None:
+        return policy, None
+    assert settings.reference is not None, "given with kl"
+    reference = PolicyModule(load_for("next_token", settings.reference, dtype).to(device))
+    return policy, reference.requires_grad_(False).eval()
 
 
 def micro_batch(batch: PolicyBatch, indices: Sequence[int], device: torch.device) -> MicroBatch:
@@ -88,6 +149,9 @@ def micro_batch(batch: PolicyBatch, indices: Sequence[int], device: torch.device
     def put(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
 
+    def picked_from(array: np.ndarray | None) -> torch.Tensor | None:
+        return None if array is None else put(array[flat])
+
     return MicroBatch(
         tokens=put(tokens),
         rows=put(row_index),
@@ -96,100 +160,12 @@ def micro_batch(batch: PolicyBatch, indices: Sequence[int], device: torch.device
         generator_logprobs=put(batch.generator_logprobs[flat]),
         advantages=put(batch.advantages[flat]),
         weights=put(batch.weights[flat]),
+        proximal_logprobs=picked_from(batch.proximal_logprobs),
+        returns=picked_from(batch.returns),
         held=int(sum(int(totals[index]) for index in indices)),
     )
-
-
-@dataclass(slots=True)
-class UpdateTally:
-    """Sums over the micro-batches of an update, from which its metrics are made. Summable over ranks as one vector."""
-
-    loss: float = 0.0
-    tokens: float = 0.0
-    held: float = 0.0
-    computed: float = 0.0
-    mismatch: float = 0.0
-    clipped: float = 0.0
-    entropy: float = 0.0
-
-    def add(self, part: MicroBatch, loss: float, mismatch: float, clipped: float, entropy: float) -> None:
-        """Count one micro-batch; arguments but the loss are sums over its completion tokens."""
-        self.loss += loss
-        self.tokens += len(part.targets)
-        self.held += part.held
-        self.computed += part.tokens.numel() if part.held else 0
-        self.mismatch += mismatch
-        self.clipped += clipped
-        self.entropy += entropy
-
-    def vector(self) -> list[float]:
-        """The sums in field order."""
-        return [self.loss, self.tokens, self.held, self.computed, self.mismatch, self.clipped, self.entropy]
-
-    def metrics(self) -> dict[str, float]:
-        """What the records keep of an update."""
-        tokens = max(self.tokens, 1.0)
-        return {
-            "loss": self.loss,
-            "completion_tokens": self.tokens,
-            "trained_tokens": self.held,
-            "padded_share": 1.0 - self.held / self.computed if self.computed else 0.0,
-            "mismatch_mean": self.mismatch / tokens,
-            "clipped_share": self.clipped / tokens,
-            "entropy": self.entropy / tokens,
-        }
-
-
-def micro_batch_losses(
-    module: nn.Module,
-    batch: PolicyBatch,
-    plan: Sequence[Sequence[int]],
-    settings: PolicySettings,
-    device: torch.device,
-    tally: UpdateTally,
-) -> Iterator[torch.Tensor]:
-    """The loss of each micro-batch, ready for a backward pass; their sum is the update's loss.
-
-    Args:
-        module: a `PolicyModule`, or an engine around one.
-        batch: the whole update.
-        plan: sequence indices of each micro-batch.
-        tally: filled on the way.
-    """
-    for indices in plan:
-        part = micro_batch(batch, indices, device)
-        logprobs, entropy = module(part.tokens, part.rows, part.columns, part.targets, settings.temperature)
-        losses = clipped_surrogate(
-            logprobs, part.generator_logprobs, part.advantages, settings.loss.clip_low, settings.loss.clip_high
-        )
-        loss = (losses.loss * part.weights).sum()
-        with torch.no_grad():
-            tally.add(
-                part,
-                loss=float(loss.detach()),
-                mismatch=float((logprobs - part.generator_logprobs).abs().sum()),
-                clipped=float(losses.clipped.sum()),
-                entropy=float(entropy.sum()),
-            )
-        yield loss
 
 
 def scheduled_rate(optimizer: Optimizer, update: int, updates: int) -> float:
     """Learning rate of update `update` (from 1) of a stage of `updates`, as the recipe schedules it."""
     return learning_rate_at(update, updates, optimizer.learning_rate, optimizer.warmup_updates, optimizer.schedule)
-
-
-def check_mismatch(metrics: dict[str, float], settings: PolicySettings, dtype: torch.dtype, update: int) -> None:
-    """Refuse an on-policy update whose generator did not hold the learner's weights.
-
-    Raises:
-        WeightSyncMismatch: mean |learner - generator| logprob is over the tolerance, or not a number.
-    """
-    tolerance = settings.mismatch_tolerance or MISMATCH_TOLERANCE[dtype]
-    if not metrics["mismatch_mean"] <= tolerance:
-        raise WeightSyncMismatch(
-            f"update {update}: generator and learner disagree on the log-probabilities of the same tokens by "
-            f"{metrics['mismatch_mean']:.3g} on average (allowed: {tolerance:g}), so the generator does not serve the "
-            "learner's weights; no step was made. If the engines' kernels are known to differ that much, raise the "
-            "stage's mismatch_tolerance."
-        )

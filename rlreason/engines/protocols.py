@@ -14,7 +14,8 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from rlreason.recipe.stages import ClippedLoss, Optimizer
+from rlreason.recipe.objectives import Correction, Critic, Kl, Loss
+from rlreason.recipe.training import Lora, Optimizer
 
 Objective = Literal["next_token", "step_labels"]
 """What a supervised stage trains: see `SupervisedJob`."""
@@ -84,6 +85,9 @@ class PolicyBatch:
         generator_logprobs: [sum(lengths)] float32.
         advantages: [sum(lengths)] float32, one a completion token.
         weights: [sum(lengths)] float32, weight of each completion token in the update's loss (0: not trained).
+        proximal_logprobs: [sum(lengths)] float32, the learner's own before the first of several updates on the same
+            rollouts; None: its present ones (where a correction asks for them at all).
+        returns: [sum(lengths)] float32, what the critic is to predict; None where there is none.
     """
 
     tokens: np.ndarray
@@ -92,6 +96,21 @@ class PolicyBatch:
     generator_logprobs: np.ndarray
     advantages: np.ndarray
     weights: np.ndarray
+    proximal_logprobs: np.ndarray | None = None
+    returns: np.ndarray | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFigures:
+    """What a learner says of the completion tokens of a `PolicyBatch` as it is now, without training.
+
+    Attributes:
+        logprobs: [sum(lengths)] float32.
+        values: [sum(lengths)] float32, what the critic expects before each token; 0 without a critic.
+    """
+
+    logprobs: np.ndarray
+    values: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,32 +128,94 @@ class SupervisedRows:
     labels: np.ndarray
     positions: np.ndarray
 
+    def sequences(self) -> tuple[np.ndarray, np.ndarray]:
+        """(lengths [S], row of each [S]) of what the rows hold, the padding behind it left out.
+
+        Padding starts at position 0 too, and is told by its labels: it has none.
+        """
+        starts = np.flatnonzero(self.positions == 0)
+        lengths = np.diff(np.append(starts, self.positions.size))
+        held = np.add.reduceat(self.labels.reshape(-1) != -100, starts, dtype=np.int64) > 0
+        return lengths[held], starts[held] // self.positions.shape[1]
+
 
 @dataclass(frozen=True, slots=True)
-class SupervisedJob:
-    """One pretraining or supervised stage for a learner.
+class PreferencePairs:
+    """N pairs of completions, each of the same prompt, flat: sequence 2i is the better completion of pair i, 2i + 1 the
+    worse one.
+
+    Attributes:
+        tokens: [sum(prompt_lengths + lengths)] int32, prompt and completion of each sequence in turn.
+        prompt_lengths, lengths: [2N] int32, tokens of the prompt, of the completion.
+        order: [updates x pairs an update] int32, the pair that is trained next.
+    """
+
+    tokens: np.ndarray
+    prompt_lengths: np.ndarray
+    lengths: np.ndarray
+    order: np.ndarray
+
+    def split(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(prompt [P], completion [T]) of each sequence, as views."""
+        ends = np.cumsum(self.prompt_lengths + self.lengths)
+        return [
+            (self.tokens[end - length - prompt : end - length], self.tokens[end - length : end])
+            for end, length, prompt in zip(ends, self.lengths, self.prompt_lengths, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A whole stage of training for a learner, of whatever kind.
 
     Attributes:
         checkpoint: Hugging Face directory to start from.
         output: where the trained Hugging Face directory goes (the caller renames it into place).
         state: folder for resumable state; what is there is resumed from.
-        updates: optimizer updates; rows are taken in order, `batch_rows` an update.
+        updates: optimizer updates.
         optimizer: AdamW and schedule.
         checkpoint_every: updates between resumable states.
         seed: of dropout, of a new head and the like.
-        objective: "next_token", or "step_labels": two classes read off the label tokens by a new head on the checkpoint
-            (a Hugging Face token classifier).
     """
 
     checkpoint: Path
     output: Path
     state: Path
     updates: int
-    batch_rows: int
     optimizer: Optimizer
     checkpoint_every: int
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisedJob(Job):
+    """A pretraining or supervised stage.
+
+    Attributes:
+        batch_rows: rows an update, taken in order.
+        objective: "next_token", or "step_labels": two classes read off the label tokens by a new head on the checkpoint
+            (a Hugging Face token classifier).
+        lora: adapters that train in place of the weights.
+        number_loss: weight of the number-token loss beside the cross entropy of next tokens.
+    """
+
+    batch_rows: int
     objective: Objective = "next_token"
+    lora: Lora | None = None
+    number_loss: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceJob(Job):
+    """A stage of direct preference optimisation; the checkpoint it starts from is the reference.
+
+    Attributes:
+        batch_pairs: pairs an update.
+        beta: strength of the reference.
+    """
+
+    batch_pairs: int
+    beta: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +259,27 @@ class PolicySettings:
 
     Attributes:
         updates: optimizer updates of the whole stage, for the schedule.
-        temperature: the generator's, so that logprobs are of the same distribution.
+        temperature, top_p: the generator's, so that logprobs are of the same distribution.
         mismatch_tolerance: largest mean |learner - generator| logprob of an on-policy batch before the step is refused;
             None: the dtype's default.
+        kl: how far from `reference` the policy is held; None: it is not.
+        reference: Hugging Face directory; needed with `kl`.
+        entropy_weight, correction, critic, lora: as the recipe's `rl` stage says.
     """
 
     optimizer: Optimizer
-    loss: ClippedLoss
+    loss: Loss
     updates: int
     temperature: float
     mismatch_tolerance: float | None
     seed: int
+    top_p: float = 1.0
+    kl: Kl | None = None
+    reference: Path | None = None
+    entropy_weight: float = 0.0
+    correction: Correction | None = None
+    critic: Critic | None = None
+    lora: Lora | None = None
 
 
 Report = Callable[[int, Mapping[str, float]], None]
@@ -212,10 +303,15 @@ class Generator(Protocol):
 
 
 class Learner(Protocol):
-    """Updates a policy. Holds one model at a time: `supervised` runs a whole stage; `begin` ... `end` brackets RL."""
+    """Updates a policy. Holds one model at a time: `supervised` and `preferences` run a whole stage; `begin` ... `end`
+    brackets RL."""
 
     def supervised(self, job: SupervisedJob, rows: SupervisedRows, report: Report) -> Mapping[str, float]:
         """Run a pretraining or supervised stage to its end; returns closing figures."""
+
+    def preferences(self, job: PreferenceJob, pairs: PreferencePairs, report: Report) -> Mapping[str, float]:
+        """Run a stage of direct preference optimisation to its end; returns closing figures. Metrics of an update are
+        the loss (mean over its pairs), preference_margin and preference_accuracy (share of positive margins)."""
 
     def begin(self, checkpoint: Path, settings: PolicySettings, state: Path | None) -> None:
         """Load a policy for RL; with `state`, continue from that saved state instead."""
@@ -223,9 +319,14 @@ class Learner(Protocol):
     def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
         """One optimizer update (numbered from 1); with on_policy, refuse a batch whose logprobs do not agree.
 
+        Returns:
+            Metrics; "skipped" is 1 where the loss was not a number, and no step was made.
         Raises:
             WeightSyncMismatch: generator and learner disagree on the same tokens; no step was made.
         """
+
+    def figures(self, batch: PolicyBatch) -> PolicyFigures:
+        """Log-probabilities and values of the batch's tokens under the policy as it is; nothing is trained."""
 
     def weights(self) -> Any:
         """The policy's weights, in the form that `Generator.load_weights` takes."""
@@ -260,7 +361,7 @@ class StepScorer(Protocol):
 class Engines:
     """The started engines of a run, each possibly many processes, warm until closed.
 
-    `scorer` is there where the recipe has `scorers`.
+    `scorer` is there where the recipe has `scorers`. `description` says among other things how many "gpus" they hold.
     """
 
     generator: Generator

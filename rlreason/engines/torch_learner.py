@@ -6,9 +6,9 @@ For unit tests and machines without DeepSpeed; also the bare loop that the real 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,19 +16,39 @@ from torch.nn.functional import cross_entropy
 
 from rlreason.algorithms.logprobs import token_logprobs
 from rlreason.algorithms.packing import balanced_micro_batches
-from rlreason.engines.checkpoints import copy_tokenizer, newest_state, promote
+from rlreason.engines.adapters import add_adapters, merged_tensors, save_merged
+from rlreason.engines.average import WeightAverage, averaged
+from rlreason.engines.checkpoints import newest_state, promote
 from rlreason.engines.models import load_for
-from rlreason.engines.policy import PolicyModule, UpdateTally, check_mismatch, micro_batch_losses, scheduled_rate
-from rlreason.engines.protocols import Objective, PolicyBatch, PolicySettings, Report, SupervisedJob, SupervisedRows
+from rlreason.engines.numbers import NumberLoss
+from rlreason.engines.objective import UpdateTally, check_gradient, may_step, micro_batch_losses, policy_figures
+from rlreason.engines.policy import PolicyModule, load_policy, scheduled_rate
+from rlreason.engines.preferences import PairTrainer
+from rlreason.engines.protocols import (
+    Job,
+    Objective,
+    PolicyBatch,
+    PolicyFigures,
+    PolicySettings,
+    PreferenceJob,
+    PreferencePairs,
+    Report,
+    SupervisedJob,
+    SupervisedRows,
+)
 from rlreason.engines.weights import PackedWeights, pack_weights
 from rlreason.errors import CheckpointError
-from rlreason.recipe.stages import Optimizer
+from rlreason.recipe.training import Lora, Optimizer
 
 
-def make_adamw(parameters: Any, optimizer: Optimizer) -> torch.optim.AdamW:
-    """AdamW as a recipe describes it."""
+def make_adamw(parameters: Iterable[torch.nn.Parameter], optimizer: Optimizer) -> torch.optim.AdamW:
+    """AdamW over what is trained, as a recipe describes it."""
     return torch.optim.AdamW(
-        parameters, lr=optimizer.learning_rate, betas=optimizer.betas, weight_decay=optimizer.weight_decay, eps=1e-8
+        [parameter for parameter in parameters if parameter.requires_grad],
+        lr=optimizer.learning_rate,
+        betas=optimizer.betas,
+        weight_decay=optimizer.weight_decay,
+        eps=1e-8,
     )
 
 
@@ -41,11 +61,17 @@ class TorchLearner:
         self._micro_batch_tokens = micro_batch_tokens
         self._device = torch.device(device)
         self._module: PolicyModule | None = None
+        self._reference: PolicyModule | None = None
+        self._average: WeightAverage | None = None
 
-    def _load(self, checkpoint: Path, seed: int, objective: Objective = "next_token") -> PolicyModule:
+    def _load(
+        self, checkpoint: Path, seed: int, objective: Objective = "next_token", lora: Lora | None = None
+    ) -> PolicyModule:
         torch.manual_seed(seed)
         self._checkpoint = checkpoint
         model = load_for(objective, checkpoint, self._dtype).to(self._device)
+        if lora is not None:
+            add_adapters(model, lora)
         model.train()
         return PolicyModule(model)
 
@@ -56,45 +82,67 @@ class TorchLearner:
             group["lr"] = rate
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if self._average is not None:
+            self._average.update()
         return float(norm)
 
-    # --- pretraining and supervised fine-tuning
+    # --- whole stages: pretraining, supervised fine-tuning, preferences
 
     def supervised(self, job: SupervisedJob, rows: SupervisedRows, report: Report) -> Mapping[str, float]:
         """See `protocols.Learner.supervised`."""
-        module = self._load(job.checkpoint, job.seed, job.objective)
+        module = self._load(job.checkpoint, job.seed, job.objective, job.lora)
+        numbers = NumberLoss(job, rows) if job.number_loss else None
+        return self._run(
+            job, module, lambda update: self._supervised_gradients(module, rows, update, job, numbers), report
+        )
+
+    def preferences(self, job: PreferenceJob, pairs: PreferencePairs, report: Report) -> Mapping[str, float]:
+        """See `protocols.Learner.preferences`."""
+        module = self._load(job.checkpoint, job.seed)
+        module.eval()  # dropout would blur the difference from the reference; TRL switches it off too
+        trainer = PairTrainer(module, pairs, job.beta, self._micro_batch_tokens)
+        order = pairs.order.reshape(job.updates, job.batch_pairs)
+        return self._run(job, module, lambda update: trainer.gradients(order[update - 1]), report)
+
+    def _run(
+        self, job: Job, module: PolicyModule, gradients: Callable[[int], dict[str, float]], report: Report
+    ) -> Mapping[str, float]:
+        """Run a stage to its end, from its newest state where there is one.
+
+        Args:
+            gradients: accumulates the gradients of an update, and returns its metrics.
+        """
         optimizer = make_adamw(module.parameters(), job.optimizer)
+        self._average = averaged(module, job.optimizer)
         done = 0
         if resume := newest_state(job.state):
             done = self._restore(resume, module, optimizer)
         for update in range(done + 1, job.updates + 1):
-            at = (update - 1) * job.batch_rows
-            loss, trained = self._supervised_gradients(module, rows, range(at, at + job.batch_rows), job.objective)
+            figures = gradients(update)
             rate = scheduled_rate(job.optimizer, update, job.updates)
             norm = self._step(module, optimizer, job.optimizer, rate)
-            report(update, {"loss": loss, "learning_rate": rate, "grad_norm": norm, "trained_tokens": trained})
+            report(update, {**figures, "learning_rate": rate, "grad_norm": norm})
             if update % job.checkpoint_every == 0 and update < job.updates:
                 self._save(job.state, update, module, optimizer)
         self._module = module
         self.save_model(job.output)
-        self._module = None
+        self._module = self._average = None
         return {"updates_run": float(job.updates - done)}
 
     def _supervised_gradients(
-        self, module: PolicyModule, rows: SupervisedRows, batch: range, objective: Objective
-    ) -> tuple[float, float]:
-        """Accumulate the gradients of one update; returns (mean loss a trained token, trained tokens)."""
-        labels = rows.labels[batch.start : batch.stop]
-        trained = float((labels != -100).sum())
-        width = rows.tokens.shape[1]
-        size = max(1, self._micro_batch_tokens // width)
+        self, module: PolicyModule, rows: SupervisedRows, update: int, job: SupervisedJob, numbers: NumberLoss | None
+    ) -> dict[str, float]:
+        """Accumulate the gradients of one update; returns its loss and its trained tokens."""
+        start, stop = (update - 1) * job.batch_rows, update * job.batch_rows
+        trained = float((rows.labels[start:stop] != -100).sum())
+        size = max(1, self._micro_batch_tokens // rows.tokens.shape[1])
         total = 0.0
-        for at in range(batch.start, batch.stop, size):
-            piece = slice(at, min(at + size, batch.stop))
+        for at in range(start, stop, size):
+            piece = slice(at, min(at + size, stop))
             where, column = np.nonzero(rows.labels[piece] != -100)
             tokens = torch.from_numpy(rows.tokens[piece].astype(np.int64)).to(self._device)
             positions = torch.from_numpy(rows.positions[piece].astype(np.int64)).to(self._device)
-            if objective == "step_labels":
+            if job.objective == "step_labels":
                 logits = module.model(input_ids=tokens, position_ids=positions, use_cache=False).logits
                 classes = torch.from_numpy(rows.labels[piece][where, column].astype(np.int64)).to(self._device)
                 loss = cross_entropy(logits[where, column].float(), classes, reduction="sum") / trained
@@ -102,56 +150,77 @@ class TorchLearner:
                 hidden = module.model.get_decoder()(
                     input_ids=tokens, position_ids=positions, use_cache=False
                 ).last_hidden_state
-                logprobs, _ = token_logprobs(
-                    hidden[where, column - 1], tokens[where, column], module.model.get_output_embeddings()
+                head, before, targets = (
+                    module.model.get_output_embeddings(),
+                    hidden[where, column - 1],
+                    tokens[where, column],
                 )
+                logprobs, _ = token_logprobs(before, targets, head)
                 loss = -logprobs.sum() / trained
+                if numbers is not None:
+                    numeric = numbers.at(targets)
+                    loss = loss + numbers.part(head(before[numeric]), targets[numeric], update)
             loss.backward()
             total += float(loss.detach())
-        return total, trained
+        return {"loss": total, "trained_tokens": trained}
 
     # --- reinforcement learning
 
     def begin(self, checkpoint: Path, settings: PolicySettings, state: Path | None) -> None:
         """See `protocols.Learner.begin`."""
-        self._settings = settings
-        self._module = self._load(checkpoint, settings.seed)
+        torch.manual_seed(settings.seed)
+        self._settings, self._checkpoint = settings, checkpoint
+        self._module, self._reference = load_policy(checkpoint, settings, self._dtype, self._device)
         self._optimizer = make_adamw(self._module.parameters(), settings.optimizer)
+        self._average = averaged(self._module, settings.optimizer)
         if state is not None:
             self._restore(state, self._module, self._optimizer)
 
     def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
         """See `protocols.Learner.update`."""
         assert self._module is not None, "begin() comes first"
-        lengths = batch.prompt_lengths + batch.lengths
-        plan: Sequence[Sequence[int]] = balanced_micro_batches(lengths, 1, self._micro_batch_tokens)[0]
+        plan = self._passes(batch)
         tally = UpdateTally()
-        for loss in micro_batch_losses(self._module, batch, plan, self._settings, self._device, tally):
+        losses = micro_batch_losses(
+            self._module, batch, plan, self._settings, self._device, tally, reference=self._reference
+        )
+        for loss in losses:
             loss.backward()
-        metrics = tally.metrics()
-        if on_policy:
-            try:
-                check_mismatch(metrics, self._settings, self._dtype, update)
-            except Exception:
-                self._optimizer.zero_grad(set_to_none=True)
-                raise
+        metrics = tally.metrics(self._settings)
         wanted = self._settings.optimizer
-        rate = scheduled_rate(wanted, update, self._settings.updates)
-        metrics["grad_norm"] = self._step(self._module, self._optimizer, wanted, rate)
-        metrics["learning_rate"] = rate
+        metrics["learning_rate"] = scheduled_rate(wanted, update, self._settings.updates)
         metrics["forward_passes"] = float(len(plan))
+        step = False
+        try:
+            step = may_step(metrics, self._settings, self._dtype, update, on_policy)
+        finally:
+            if not step:
+                self._optimizer.zero_grad(set_to_none=True)
+        if step:
+            metrics["grad_norm"] = check_gradient(
+                self._step(self._module, self._optimizer, wanted, metrics["learning_rate"]), update
+            )
         return metrics
+
+    def figures(self, batch: PolicyBatch) -> PolicyFigures:
+        """See `protocols.Learner.figures`."""
+        assert self._module is not None, "begin() comes first"
+        return policy_figures(self._module, batch, self._passes(batch), self._settings, self._device)
+
+    def _passes(self, batch: PolicyBatch) -> list[list[int]]:
+        lengths = batch.prompt_lengths + batch.lengths
+        return balanced_micro_batches(lengths, 1, self._micro_batch_tokens)[0]
 
     def weights(self) -> PackedWeights:
         """See `protocols.Learner.weights`."""
         assert self._module is not None, "begin() comes first"
-        return pack_weights(self._module.model.named_parameters())
+        return pack_weights(merged_tensors(self._module.model))
 
     def save_model(self, output: Path) -> None:
         """See `protocols.Learner.save_model`."""
         assert self._module is not None, "begin() comes first"
-        self._module.model.save_pretrained(output, safe_serialization=True)
-        copy_tokenizer(self._checkpoint, output)
+        with self._average.applied() if self._average else nullcontext():
+            save_merged(self._module.model, self._checkpoint, output)
 
     def save_state(self, folder: Path) -> None:
         """See `protocols.Learner.save_state`."""
@@ -172,6 +241,7 @@ class TorchLearner:
             "model": module.state_dict(),
             "optimizer": optimizer.state_dict(),
             "random": torch.get_rng_state(),
+            "average": self._average.state_dict() if self._average else {},
         }
         torch.save(state, folder / "torch_learner.pt")
 
@@ -183,11 +253,13 @@ class TorchLearner:
         module.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["random"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         return int(state["update"])
 
     def end(self) -> None:
         """See `protocols.Learner.end`."""
-        self._module = None
+        self._module = self._reference = self._average = None
         self._optimizer = None  # type: ignore[assignment]
 
     def close(self) -> None:

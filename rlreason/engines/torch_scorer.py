@@ -85,7 +85,7 @@ class TorchStepScorer:
         """Log-probability of every token of every step, steps in turn."""
         row = torch.from_numpy(np.repeat(rows, ends - starts)).to(self._device)
         column = torch.from_numpy(_ranges(starts, ends)).to(self._device)
-        logprobs, _ = model(inputs, row, column - 1, inputs[row, column], 1.0)
+        logprobs, _, _ = model(inputs, row, column - 1, inputs[row, column], 1.0)
         found: np.ndarray = logprobs.double().cpu().numpy()
         return found
 

@@ -19,7 +19,10 @@ import ray
 
 from rlreason.engines.protocols import (
     PolicyBatch,
+    PolicyFigures,
     PolicySettings,
+    PreferenceJob,
+    PreferencePairs,
     SampleBatch,
     SamplingSettings,
     ScorerModel,
@@ -125,14 +128,18 @@ class LearnerActor:
 
         self._learner = DeepSpeedLearner(**options)
         # Imported now, while the generators load, rather than in the first supervised stage.
-        import rlreason.engines.trl_sft
+        import rlreason.engines.trl_stage
 
-        rlreason.engines.trl_sft.preload()
+        rlreason.engines.trl_stage.preload()
         return os.getpid()
 
     def supervised(self, job: SupervisedJob, rows: SupervisedRows) -> Mapping[str, float]:
         """See `protocols.Learner.supervised`; figures collect for `progress`."""
         return self._learner.supervised(job, rows, self._report)
+
+    def preferences(self, job: PreferenceJob, pairs: PreferencePairs) -> Mapping[str, float]:
+        """See `protocols.Learner.preferences`; figures collect for `progress`."""
+        return self._learner.preferences(job, pairs, self._report)
 
     def _report(self, update: int, metrics: Mapping[str, float]) -> None:
         with self._lock:
@@ -152,6 +159,10 @@ class LearnerActor:
     def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
         """See `protocols.Learner.update`."""
         return self._learner.update(batch, update, on_policy)
+
+    def figures(self, batch: PolicyBatch) -> PolicyFigures:
+        """See `protocols.Learner.figures`."""
+        return self._learner.figures(batch)
 
     def weights(self) -> PackedWeights | None:
         """See `protocols.Learner.weights`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Mapping
@@ -40,6 +41,11 @@ class Placement:
     group: PlacementGroup
     bundles: Bundles
     local: bool
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that the actors hold; one that several of them share counts once."""
+        return math.ceil(round(sum(bundle.get("GPU", 0.0) for bundle in self.group.bundle_specs), 6))
 
     def release(self) -> None:
         """Give the bundles back; stop Ray where this run started it, leave a cluster otherwise."""

@@ -15,8 +15,12 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from rlreason.engines.protocols import (
+    Job,
     PolicyBatch,
+    PolicyFigures,
     PolicySettings,
+    PreferenceJob,
+    PreferencePairs,
     Report,
     SampleBatch,
     SamplingSettings,
@@ -89,18 +93,26 @@ class RayLearner:
 
     def supervised(self, job: SupervisedJob, rows: SupervisedRows, report: Report) -> Mapping[str, float]:
         """See `protocols.Learner.supervised`."""
-        shared = ray.put(rows)
-        references = [actor.supervised.remote(job, shared) for actor in self._actors]
+        return self._stage("supervised", job, rows, report)
+
+    def preferences(self, job: PreferenceJob, pairs: PreferencePairs, report: Report) -> Mapping[str, float]:
+        """See `protocols.Learner.preferences`."""
+        return self._stage("preferences", job, pairs, report)
+
+    def _stage(self, method: str, job: Job, examples: Any, report: Report) -> Mapping[str, float]:
+        """Run a whole stage on every rank, passing on what rank 0 reports; rank 0's closing figures."""
+        shared = ray.put(examples)
+        references = [getattr(actor, method).remote(job, shared) for actor in self._actors]
         pending = references
         while pending:
             # one rank's failure must be seen while the others still wait for it
             done, pending = ray.wait(pending, num_returns=len(pending), timeout=POLL_S)
             for update, metrics in fetch(self._actors[0].progress.remote(), "learner: progress", self._logs):
                 report(update, metrics)
-            fetch(done, "learner: supervised", self._logs)
+            fetch(done, f"learner: {method}", self._logs)
         for update, metrics in fetch(self._actors[0].progress.remote(), "learner: progress", self._logs):
             report(update, metrics)
-        figures: Mapping[str, float] = fetch(references[0], "learner: supervised", self._logs)
+        figures: Mapping[str, float] = fetch(references[0], f"learner: {method}", self._logs)
         return figures
 
     def begin(self, checkpoint: Path, settings: PolicySettings, state: Path | None) -> None:
@@ -111,6 +123,11 @@ class RayLearner:
         """See `protocols.Learner.update`."""
         metrics: Mapping[str, float] = self._all("update", ray.put(batch), update, on_policy)[0]
         return metrics
+
+    def figures(self, batch: PolicyBatch) -> PolicyFigures:
+        """See `protocols.Learner.figures`."""
+        found: PolicyFigures = self._all("figures", ray.put(batch))[0]
+        return found
 
     def weights(self) -> Any:
         """A reference to rank 0's `PackedWeights` in the object store."""

@@ -157,6 +157,7 @@ class PendingEngines:
                 "learner": "deepspeed",
                 "accelerator": self.placement.bundles.accelerator,
                 "dtype": self.dtype,
+                "gpus": self.placement.gpus,
                 "generator_pids": generator_pids,
                 "learner_pids": learner_pids,
             },

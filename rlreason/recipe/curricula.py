@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from rlreason.recipe.config import Config
+from rlreason.recipe.config import Config, type_where_unsaid
 
 Share = Annotated[float, Field(ge=0, le=1)]
 StepSize = Annotated[float, Field(gt=0, le=1)]
@@ -137,6 +137,9 @@ class VarianceCurriculum(PaidCurriculum):
     initial: PositiveFloat = 0.25
 
 
+PLANNED_CURRICULA = (OrderedCurriculum, ReverseOrderedCurriculum, EasyToHardCurriculum)
+"""Those that follow a plan over the stage's updates, whose number they have to know."""
+
 CurriculumConfig = Annotated[
     UniformCurriculum
     | OrderedCurriculum
@@ -149,4 +152,5 @@ CurriculumConfig = Annotated[
     | Exp3Curriculum
     | VarianceCurriculum,
     Field(discriminator="type"),
+    type_where_unsaid("uniform"),
 ]

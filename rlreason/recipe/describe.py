@@ -14,29 +14,52 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from rlreason.recipe.own_samples import Dpo, Rft
 from rlreason.recipe.plan import Plan, PlannedStage
 from rlreason.recipe.schema import Evaluation, Recipe
 from rlreason.recipe.scorers import Prm
 from rlreason.recipe.sizes import LIBRARY_BYTES, Estimate, Machine, fits, gib
-from rlreason.recipe.stages import Rl
+from rlreason.recipe.stages import OnPolicy
 
-_COLOURS = {"pretrain": "magenta", "sft": "cyan", "rl": "green", "prm": "blue", "evaluate": "yellow"}
+_COLOURS = {
+    **{"pretrain": "magenta", "sft": "cyan", "rft": "bright_cyan", "dpo": "bright_green", "rl": "green"},
+    "distill": "bright_blue",
+    **{"prm": "blue", "evaluate": "yellow"},
+}
 
 
 def stage_sizes(stage: PlannedStage) -> dict[str, int]:
-    """How much work a stage is: updates and rows, or prompts and completions, or problems and completions."""
+    """How much work a stage is: updates and rows, or prompts and completions, or problems and completions.
+
+    Of a stage that stops at another's budget, the most that it may be; what that budget decides alone is left out.
+    """
     config = stage.config
     if isinstance(config, Evaluation):
         problems = len(config.levels) * config.problems + sum(probe.problems for probe in config.probes.values())
         # one greedy completion a problem beside the sampled ones
         return {"problems": problems, "completions": problems * (1 + config.samples)}
-    if isinstance(config, Rl):
+    if isinstance(config, OnPolicy):
         prompts = config.updates * config.prompts_per_update
         return {
             "updates": config.updates,
             "prompts": prompts,
             "group_size": config.group_size,
             "completions": prompts * config.group_size,
+        }
+    if isinstance(config, Dpo):
+        completions = config.prompts * config.samples
+        pairs = config.updates * config.batch_pairs
+        return {"prompts": config.prompts, "completions": completions, "updates": config.updates, "pairs": pairs}
+    if isinstance(config, Rft):
+        prompts, updates = config.rounds * config.prompts, config.rounds * config.updates
+        rows = updates * config.batch_rows
+        asked = {"prompts": prompts, "completions": prompts * config.samples}
+        return {
+            "rounds": config.rounds,
+            **({} if stage.match else asked),
+            "updates": updates,
+            "rows": rows,
+            "tokens": rows * config.row_tokens,
         }
     rows = config.updates * config.batch_rows
     sizes = {"updates": config.updates, "rows": rows, "tokens": rows * config.row_tokens}
@@ -125,8 +148,10 @@ def _line(stage: PlannedStage) -> Text:
     line = Text.assemble((stage.name, f"bold {_COLOURS[stage.type]}"))
     if stage.type == "evaluate":
         line.append(f" {', '.join(stage.arms)}", style="bold")
-    line.append(f"  {_size_text(stage)}")
-    if isinstance(stage.config, Rl) and (rule := curriculum_text(stage.config)) != "uniform":
+    line.append(f"  {'at most ' if stage.match and stage.type != 'rft' else ''}{_size_text(stage)}")
+    if stage.match is not None:
+        line.append(f"  matched with {stage.match.name} by {stage.match.by}", style="bold")
+    if isinstance(stage.config, OnPolicy) and (rule := curriculum_text(stage.config)) != "uniform":
         line.append(f"  curriculum {rule}", style="bold")
     if stage.scorer is not None:
         line.append(f"  steps scored by {stage.scorer.name}", style="bold")
@@ -138,22 +163,30 @@ def _line(stage: PlannedStage) -> Text:
     return line
 
 
-def curriculum_text(config: Rl) -> str:
+def curriculum_text(config: OnPolicy) -> str:
     """The rule of a stage's curriculum, and whether it has a gate: "sec + gate"."""
     return config.curriculum.type + (" + gate" if config.curriculum.gate else "")
 
 
 def _size_text(stage: PlannedStage) -> str:
-    sizes, config = stage_sizes(stage), stage.config
+    config, sizes = stage.config, {name: f"{size:,}" for name, size in stage_sizes(stage).items()}
     if isinstance(config, Evaluation):
-        return f"{sizes['problems']:,} problems, {sizes['completions']:,} completions"
-    if isinstance(config, Rl):
-        work = f"{sizes['prompts']:,} prompts x {sizes['group_size']} = {sizes['completions']:,} completions"
-    else:
-        work = f"{sizes['rows']:,} rows of {config.row_tokens:,} tokens"
+        return f"{sizes['problems']} problems, {sizes['completions']} completions"
+    updates = f"{sizes['updates']} updates"
+    if isinstance(config, OnPolicy | Rft | Dpo):
+        each = config.group_size if isinstance(config, OnPolicy) else config.samples
+        asked = f"prompts x {each} completions"
+        if "prompts" in sizes:
+            asked = f"{sizes['prompts']} prompts x {each} = {sizes['completions']} completions"
+        if isinstance(config, OnPolicy):
+            return f"{updates}, {asked}"
+        if isinstance(config, Dpo):
+            return f"{asked}, {updates}, {sizes['pairs']} pairs"
+        updates = f"{sizes['rounds']} {_plural(config.rounds, 'round')}, {asked}, {updates}"
+    rows = f"{sizes['rows']} rows of {config.row_tokens:,} tokens"
     if isinstance(config, Prm):
-        return f"step scorer: {sizes['derivations']:,} derivations, {config.updates:,} updates, {work}"
-    return f"{config.updates:,} updates, {work}"
+        return f"step scorer: {sizes['derivations']} derivations, {updates}, {rows}"
+    return f"{updates}, {rows}"
 
 
 def _arms(plan: Plan) -> Table:

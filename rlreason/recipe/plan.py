@@ -8,29 +8,23 @@ interval, resources, reported k) is left out of the hash. Running stages belongs
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from rlreason.recipe.fingerprints import FORMAT_VERSION, json_digest
+from rlreason.recipe.match import MatchBy
+from rlreason.recipe.own_samples import Dpo, Rft
+from rlreason.recipe.partners import History, match_of, partner_of, stage_names
 from rlreason.recipe.schema import Evaluation, Recipe
 from rlreason.recipe.scorers import Implicit, Prm, ScorerConfig
-from rlreason.recipe.stages import Pretrain, Rl, Sft
-from rlreason.recipe.validation import resolve_plugin_path
+from rlreason.recipe.stages import OnPolicy, StageConfig
 
-FORMAT_VERSION = 2
-"""Raise it when the same settings come to mean other results, as by another default; every stage then has a new
-identity."""
-StageType = Literal["pretrain", "sft", "rl", "prm", "evaluate"]
+StageType = Literal["pretrain", "sft", "rft", "dpo", "rl", "distill", "prm", "evaluate"]
 EVALUATE: Literal["evaluate"] = "evaluate"
-_NO_IDENTITY = {"checkpoint_every", "mismatch_tolerance", "k"}
-_MODEL_FILES = (".json", ".txt", ".model", ".jinja", ".safetensors")
-_WHOLE_FILE_BYTES = 64 * 2**20
-_END_BYTES = 4 * 2**20
+_NO_IDENTITY = {"checkpoint_every", "mismatch_tolerance", "max_skipped", "k"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +44,15 @@ class PlannedScorer:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedMatch:
+    """What a control is matched with: the id of its partner, the recipe's name of that, and what is compared."""
+
+    stage: str
+    name: str
+    by: MatchBy
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedStage:
     """One stage of the tree, to be run once.
 
@@ -62,6 +65,8 @@ class PlannedStage:
         config: its section of the recipe.
         arms: names of the arms that go through it, or use the scorer that it trains, in the recipe's order.
         scorer: of an `rl` stage whose credit needs one of the recipe's scorers.
+        reference: id of the stage whose checkpoint the policy is held near, where that is another arm's.
+        match: of a stage that stops at another's budget.
     """
 
     id: str
@@ -69,14 +74,18 @@ class PlannedStage:
     type: StageType
     seed: int
     parent: str | None
-    config: Pretrain | Sft | Rl | Prm | Evaluation
+    config: StageConfig | Prm | Evaluation
     arms: tuple[str, ...]
     scorer: PlannedScorer | None = None
+    match: PlannedMatch | None = None
+    reference: str | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Ids of the stages, beside the parent, that must be done before it."""
-        return tuple(id for id in self.scorer.models if id is not None) if self.scorer else ()
+        models = self.scorer.models if self.scorer else ()
+        partner = self.match.stage if self.match else None
+        return tuple(id for id in (*models, self.reference, partner) if id is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +143,8 @@ class Plan:
                     "config": stage.config.model_dump(mode="json"),
                     "arms": list(stage.arms),
                     "scorer": stage.scorer.name if stage.scorer else None,
+                    "needs": list(stage.needs),
+                    "match": {"stage": stage.match.stage, "by": stage.match.by} if stage.match else None,
                 }
                 for stage in self.stages
             },
@@ -162,59 +173,79 @@ def build_plan(
         scorer_fingerprints: a scorer's name -> `fingerprint_folder` of the directory it is read from.
     """
     identify = _Identities(recipe, model_fingerprint, reward_fingerprints or {}, scorer_fingerprints or {})
-    stages: dict[str, PlannedStage] = {}
+    found = _Found(recipe, identify)
+    stages = found.stages
     arms: dict[str, dict[int, ArmPath]] = {arm: {} for arm in recipe.arms}
-
-    def keep(stage: PlannedStage) -> str:
-        return stages.setdefault(stage.id, stage).id
-
-    def path_of(arm: str, seed: int) -> list[str]:
-        parent, path = None, []
-        for name in stage_names(recipe, arm):
-            config = recipe.stages[name]
-            named = config.step_scorer if isinstance(config, Rl) else None
-            scorer = plan_scorer(named, seed) if named in recipe.scorers else None
-            parent = keep(identify.training(name, parent, seed, scorer))
-            path.append(parent)
-        return path
-
-    def last_of(arm: str | None, seed: int) -> str | None:
-        path = path_of(arm, seed) if arm is not None else []
-        return path[-1] if path else None
-
-    def plan_scorer(name: str | None, seed: int) -> PlannedScorer:
-        assert name is not None
-        config = recipe.scorers[name]
-        models: tuple[str | None, ...] = ()
-        if isinstance(config, Prm):
-            models = (keep(identify.prm(name, last_of(config.after, seed), seed)),)
-        elif isinstance(config, Implicit):
-            models = (last_of(config.policy, seed), last_of(config.reference, seed))
-        return PlannedScorer(name, config, models)
-
     for seed in recipe.seeds:
         for arm in recipe.arms:
-            path = path_of(arm, seed)
-            evaluation = keep(identify.evaluation(path[-1] if path else None, seed))
+            names = stage_names(recipe, arm)
+            ids = [found.end_of(names[:length], seed) for length in range(1, len(names) + 1)]
+            path = [id for id in ids if id is not None]
+            evaluation = found.keep(identify.evaluation(found.last_of(arm, seed), seed))
             arms[arm][seed] = ArmPath(tuple(path), evaluation)
             for id in dict.fromkeys([*path, evaluation, *_scorer_stages(stages, path)]):
                 stages[id] = replace(stages[id], arms=(*stages[id].arms, arm))
         for name in recipe.scorers:
-            plan_scorer(name, seed)
+            found.scorer(name, seed)
     titles = {name: arm.title or name for name, arm in recipe.arms.items()}
     return Plan(tuple(_in_order(stages)), arms, titles, recipe.evaluation)
+
+
+class _Found:
+    """The stages of a recipe, each kept once as it is found, after all that it needs."""
+
+    def __init__(self, recipe: Recipe, identify: _Identities) -> None:
+        self._recipe, self._identify = recipe, identify
+        self._ends: dict[tuple[History, int], str] = {}
+        self.stages: dict[str, PlannedStage] = {}
+
+    def keep(self, stage: PlannedStage) -> str:
+        """Its id; of two with the same, the first stays."""
+        return self.stages.setdefault(stage.id, stage).id
+
+    def end_of(self, history: History, seed: int) -> str | None:
+        """The stage that a history ends in; None: the model itself."""
+        if not history:
+            return None
+        if (history, seed) not in self._ends:
+            self._ends[history, seed] = self.keep(self._training(history, seed))
+        return self._ends[history, seed]
+
+    def last_of(self, arm: str | None, seed: int) -> str | None:
+        """The last training stage of an arm; None: the model itself."""
+        return self.end_of(stage_names(self._recipe, arm), seed) if arm is not None else None
+
+    def scorer(self, name: str, seed: int) -> PlannedScorer:
+        """A step scorer of the recipe, with the stages it is made of."""
+        config = self._recipe.scorers[name]
+        models: tuple[str | None, ...] = ()
+        if isinstance(config, Prm):
+            models = (self.keep(self._identify.prm(name, self.last_of(config.after, seed), seed)),)
+        elif isinstance(config, Implicit):
+            models = (self.last_of(config.policy, seed), self.last_of(config.reference, seed))
+        return PlannedScorer(name, config, models)
+
+    def _training(self, history: History, seed: int) -> PlannedStage:
+        parent, config = self.end_of(history[:-1], seed), self._recipe.stages[history[-1]]
+        named = config.step_scorer if isinstance(config, OnPolicy) else None
+        return self._identify.training(
+            history[-1],
+            parent,
+            seed,
+            scorer=self.scorer(named, seed) if named in self._recipe.scorers else None,
+            match=self._match(history, seed),
+            reference=self.last_of(config.reference_arm, seed) if isinstance(config, OnPolicy) else None,
+        )
+
+    def _match(self, history: History, seed: int) -> PlannedMatch | None:
+        said, partner = match_of(self._recipe.stages[history[-1]]), partner_of(self._recipe, history)
+        id = self.end_of(partner, seed) if partner else None
+        return PlannedMatch(id, said.stage, said.by) if said and id else None
 
 
 def _scorer_stages(stages: Mapping[str, PlannedStage], path: Sequence[str]) -> list[str]:
     """The stages that train the scorers which the stages of a path use."""
     return [id for stage in path for id in stages[stage].needs if stages[id].type == "prm"]
-
-
-def stage_names(recipe: Recipe, arm: str) -> list[str]:
-    """The recipe's names of an arm's stages from the start, those of the arm it continues first."""
-    after = recipe.arms[arm].after
-    inherited = stage_names(recipe, after) if after is not None else []
-    return [*inherited, *recipe.arms[arm].stages]
 
 
 def _in_order(stages: Mapping[str, PlannedStage]) -> Iterator[PlannedStage]:
@@ -268,19 +299,32 @@ class _Identities:
             "files": dict(reward_fingerprints),
         }
 
-    def training(self, name: str, parent: str | None, seed: int, scorer: PlannedScorer | None) -> PlannedStage:
+    def training(
+        self,
+        name: str,
+        parent: str | None,
+        seed: int,
+        *,
+        scorer: PlannedScorer | None,
+        match: PlannedMatch | None,
+        reference: str | None,
+    ) -> PlannedStage:
         """The training stage `name` of the recipe, after `parent`."""
         config = self._recipe.stages[name]
         settings, used = self._settings(config)
-        decides: dict[str, Any] = {"rewards": self._rewards if isinstance(config, Rl) else None}
+        decides: dict[str, Any] = {"rewards": self._rewards if isinstance(config, OnPolicy | Rft | Dpo) else None}
         if scorer is not None:
             decides["scorer"] = {
                 "settings": _said(scorer.config, {"path", "after", "policy", "reference"}),
                 "models": scorer.models,
                 "folder": self._scorer_folders.get(scorer.name),
             }
+        if match is not None:
+            decides["match"] = {"stage": match.stage, "by": match.by}
+        if reference is not None:
+            decides["reference"] = reference
         id = self._id(config.type, settings, used, decides, parent, seed)
-        return PlannedStage(id, name, config.type, seed, parent, config, (), scorer)
+        return PlannedStage(id, name, config.type, seed, parent, config, (), scorer, match, reference)
 
     def prm(self, name: str, parent: str | None, seed: int) -> PlannedStage:
         """The stage that trains the scorer `name`, whose derivations `parent` writes."""
@@ -294,9 +338,11 @@ class _Identities:
         id = self._id("prm", settings, used, {"held_out": held_out}, parent, seed)
         return PlannedStage(id, name, "prm", seed, parent, config, ())
 
-    def _settings(self, config: Pretrain | Sft | Rl | Prm) -> tuple[dict[str, Any], list[str]]:
+    def _settings(self, config: StageConfig | Prm) -> tuple[dict[str, Any], list[str]]:
         """What of a stage's section decides its result, and the tasks it uses."""
-        settings = _said(config, _NO_IDENTITY | {"after"})
+        settings = _said(config, _NO_IDENTITY | {"after", "match", "teacher"})
+        if kl := settings.get("kl"):
+            kl.pop("reference", None)  # which arm it is counts by its stage, not by its name
         used = [self._recipe.task_name(entry.task) for entry in config.data]
         for entry, task in zip(settings["data"], used, strict=True):
             entry["task"] = task
@@ -327,61 +373,9 @@ class _Identities:
             "start": self._start if parent is None else parent,
             "seed": seed,
         }
-        return f"{type}-{_digest(decides)[:10]}"
+        return f"{type}-{json_digest(decides)[:10]}"
 
 
 def _said(section: BaseModel, exclude: set[str]) -> dict[str, Any]:
     """What a section says beside its defaults, so that a new setting leaves the identity of old stages as it was."""
     return section.model_dump(mode="json", exclude=exclude, exclude_defaults=True)
-
-
-def _digest(value: Any) -> str:
-    """SHA-256 of canonical JSON: sorted keys, no spaces."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def fingerprint_model(path: Path | None, recipe: Recipe) -> str:
-    """SHA-256 (hex) of where the arms start.
-
-    Args:
-        path: `resolve_model_path`. Config, tokenizer and weight files count, by name and content; of a file over 64 MB
-            its size and its first and last 4 MB, so that a large model does not have to be read.
-        recipe: where `path` is None, its `model.scratch` counts, and its tasks, whose words make the tokenizer.
-    """
-    if path is None:
-        architecture = recipe.model.model_dump(mode="json")["scratch"]
-        tasks = {name: task.model_dump(mode="json") for name, task in recipe.tasks.items()}
-        return _digest({"format": FORMAT_VERSION, "scratch": architecture, "tasks": tasks})
-    return fingerprint_folder(path)
-
-
-def fingerprint_folder(path: Path) -> str:
-    """SHA-256 (hex) of a Hugging Face directory: see `fingerprint_model`."""
-    files = sorted(file for file in path.iterdir() if file.suffix in _MODEL_FILES and file.is_file())
-    return _digest([[file.name, _digest_file(file)] for file in files])
-
-
-def fingerprint_rewards(recipe: Recipe, folders: Sequence[Path]) -> dict[str, str]:
-    """Spec -> SHA-256 (hex) of its file, of every part of the rubric that is a file.
-
-    Args:
-        folders: `LoadedRecipe.folders`.
-    Raises:
-        RewardError: a file is not there.
-    """
-    paths = {part.spec: resolve_plugin_path(part.spec, folders) for part in recipe.rewards.parts}
-    return {spec: _digest_file(path) for spec, path in paths.items() if path is not None}
-
-
-def _digest_file(path: Path) -> str:
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        if size <= _WHOLE_FILE_BYTES:
-            digest.update(file.read())
-        else:
-            digest.update(file.read(_END_BYTES))
-            file.seek(-_END_BYTES, 2)
-            digest.update(file.read())
-    return digest.hexdigest()

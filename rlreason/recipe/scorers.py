@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rlreason.recipe.config import Config
-from rlreason.recipe.stages import Mixture, Optimizer, Sampling
+from rlreason.recipe.training import Mixture, Optimizer, Sampling, check_problems
 
 SYMBOLIC = "symbolic"
 """Name of the step scorer that every task has: its own check."""
@@ -61,8 +61,7 @@ class Prm(Config):
 
     @model_validator(mode="after")
     def _data_is_problems(self) -> Prm:
-        if any(entry.texts for entry in self.data):
-            raise ValueError("`data` has `texts: true`, which have no steps; name `cells: [...]` instead")
+        check_problems(self.data, "have no steps")
         return self
 
 

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 
 from rlreason.errors import ModelError, RecipeError, RewardError, one_of
 from rlreason.recipe.explain import Finding
+from rlreason.recipe.own_samples import Dpo, Rft
+from rlreason.recipe.partners import check_matches
 from rlreason.recipe.schema import Recipe, Reward
 from rlreason.recipe.scorers import SYMBOLIC, Implicit, Prm, ScorerConfig
 from rlreason.recipe.shipped import shipped_folder
-from rlreason.recipe.stages import Mixture, Rl
+from rlreason.recipe.stages import Distill, Mixture, OnPolicy
 from rlreason.recipe.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -28,13 +30,16 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 def check_references(recipe: Recipe) -> list[Finding]:
     """Everything in the recipe that does not hold together; empty for a good one."""
+    arms = list(_check_arms(recipe))
     return [
-        *_check_arms(recipe),
+        *arms,
+        *([] if arms else check_matches(recipe)),
         *_check_tasks(recipe),
         *_check_lengths(recipe),
         *_check_evaluation(recipe),
         *_check_rewards(recipe),
         *_check_scorers(recipe),
+        *_check_zero(recipe),
     ]
 
 
@@ -95,7 +100,7 @@ def _check_lengths(recipe: Recipe) -> Iterator[Finding]:
     sections: list[tuple[str, object]] = [(f"stages.{name}", stage) for name, stage in recipe.stages.items()]
     sections += [(f"scorers.{name}", scorer) for name, scorer in recipe.scorers.items()]
     for path, section in sections:
-        if isinstance(section, Rl | Prm) and section.sampling.max_new_tokens >= positions:
+        if isinstance(section, OnPolicy | Rft | Dpo | Prm) and section.sampling.max_new_tokens >= positions:
             yield Finding(f"{path}.sampling.max_new_tokens", _no_room(section.sampling.max_new_tokens, positions))
     if recipe.evaluation.sampling.max_new_tokens >= positions:
         asked = recipe.evaluation.sampling.max_new_tokens
@@ -141,17 +146,33 @@ def _check_scorers(recipe: Recipe) -> Iterator[Finding]:
                 yield Finding(f"scorers.{name}.{key}", one_of("arm", arm, recipe.arms))
     known = [SYMBOLIC, *parts, *recipe.scorers]
     for name, stage in recipe.stages.items():
-        wanted = stage.step_scorer if isinstance(stage, Rl) else None
+        wanted = stage.step_scorer if isinstance(stage, OnPolicy) else None
         if wanted is not None and wanted not in known:
             yield Finding(f"stages.{name}.credit.steps", one_of("step scorer", wanted, known))
+        reference = stage.reference_arm if isinstance(stage, OnPolicy) else None
+        if reference is not None and reference not in recipe.arms:
+            key = "teacher" if isinstance(stage, Distill) else "kl.reference"
+            yield Finding(f"stages.{name}.{key}", one_of("arm", reference, recipe.arms))
     for arm in recipe.arms:
         circle = _scorer_circle(recipe, arm)
         if circle and arm == min(circle):
             yield Finding(
                 f"arms.{arm}",
-                f"waits for itself, through the scorers its stages use: {' -> '.join([*circle, arm])}; have the scorer "
-                "made of an arm that does not need it",
+                f"waits for itself, through the scorers or references of its stages: {' -> '.join([*circle, arm])}; "
+                "name an arm there that does not need this one",
             )
+
+
+def _check_zero(recipe: Recipe) -> Iterator[Finding]:
+    if recipe.resources.zero_stage < 3:
+        return
+    for name, stage in recipe.stages.items():
+        for key, said in (("optimizer.ema", stage.optimizer.ema), ("lora", getattr(stage, "lora", None))):
+            if said is not None:
+                yield Finding(
+                    f"stages.{name}.{key}",
+                    "does not go with resources.zero_stage 3, under which no rank holds the weights; use zero_stage 2",
+                )
 
 
 def _arms_of(scorer: ScorerConfig) -> dict[str, str]:
@@ -171,9 +192,11 @@ def _scorer_circle(recipe: Recipe, start: str) -> list[str]:
             yield after
         for name in recipe.arms[arm].stages:
             stage = recipe.stages.get(name)
-            scorer = recipe.scorers.get(stage.step_scorer or "") if isinstance(stage, Rl) else None
-            if scorer is not None:
-                yield from (other for other in _arms_of(scorer).values() if other in recipe.arms)
+            if not isinstance(stage, OnPolicy):
+                continue
+            scorer = recipe.scorers.get(stage.step_scorer or "")
+            others = [stage.reference_arm, *(_arms_of(scorer).values() if scorer else ())]
+            yield from (other for other in others if other in recipe.arms)
 
     def search(arm: str, way: list[str]) -> list[str]:
         for other in waits_for(arm):

@@ -19,12 +19,12 @@ NONE = float("nan")
 """A share of nothing."""
 
 
-def outcome_metrics(groups: Sequence[Group], rewards: np.ndarray, credit: np.ndarray) -> dict[str, float]:
+def outcome_metrics(groups: Sequence[Group], rewards: np.ndarray, informative: np.ndarray) -> dict[str, float]:
     """What is recorded of the rollouts of an update.
 
     Args:
         rewards: [P, G], NaN where unscored.
-        credit: [P, G, T], the advantage of each token.
+        informative: [P] bool, some token of the group was praised or blamed.
     Returns:
         reward_mean, correct_mean, derivation_correct_mean; and for the audit
         right_answer_wrong_steps: share of the right answers that rest on a derivation that is not right;
@@ -51,7 +51,7 @@ def outcome_metrics(groups: Sequence[Group], rewards: np.ndarray, credit: np.nda
         "reward_when_wrong": _mean(paid[wrong]),
         "reward_when_derived": _mean(paid[derived]),
         "duplicate_completions": 1 - texts / len(rollouts),
-        "informative_groups": float((np.abs(credit).max(axis=(1, 2)) > 0).mean()),
+        "informative_groups": float(informative.mean()),
         "unscored": float(np.isnan(paid).sum()),
         **{f"unscored_{kind}": float(count) for kind, count in kinds.items()},
         "completion_tokens_mean": _mean(np.array([len(rollout.completion.tokens) for rollout in rollouts])),

@@ -14,10 +14,11 @@ import numpy as np
 
 from rlreason.errors import ModelError, RecipeError, TaskError, one_of
 from rlreason.recipe import LoadedRecipe, Plan, Recipe, build_plan, fingerprint_model, fingerprint_rewards
-from rlreason.recipe.plan import fingerprint_folder
+from rlreason.recipe.fingerprints import fingerprint_folder
+from rlreason.recipe.partners import match_of
 from rlreason.recipe.scorers import PrmFolder
 from rlreason.recipe.sizes import Estimate, ModelShape, estimate_memory, read_shape, shape_of
-from rlreason.recipe.stages import Mixture, Rl
+from rlreason.recipe.stages import Mixture, OnPolicy
 from rlreason.recipe.validation import mixtures, resolve_model_folder, resolve_model_path
 from rlreason.rewards.listing import check_file
 from rlreason.stages.schedule import Schedule
@@ -64,7 +65,7 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
     for path, entry in mixtures(recipe):
         check_entry(tasks, entry, path)
     for name, stage in recipe.stages.items():
-        if isinstance(stage, Rl):
+        if isinstance(stage, OnPolicy):
             check_schedule(tasks, stage, f"stages.{name}.curriculum")
     check_evaluation(tasks, recipe)
     for part in recipe.rewards.parts:
@@ -75,6 +76,7 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
         for name, scorer in recipe.scorers.items()
         if isinstance(scorer, PrmFolder)
     }
+    check_countable(recipe, model_path)
     plan = build_plan(
         recipe,
         model_fingerprint=fingerprint_model(model_path, recipe),
@@ -113,7 +115,7 @@ def check_entry(tasks: Mapping[str, Task], entry: Mixture, where: str) -> None:
         task.problem(entry.level, cell.name, 0)
 
 
-def check_schedule(tasks: Mapping[str, Task], stage: Rl, where: str) -> None:
+def check_schedule(tasks: Mapping[str, Task], stage: OnPolicy, where: str) -> None:
     """The stage's curriculum, and its gate, can be made.
 
     Raises:
@@ -123,6 +125,21 @@ def check_schedule(tasks: Mapping[str, Task], stage: Rl, where: str) -> None:
         Schedule(tasks, stage, np.random.default_rng(0))
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
+
+
+def check_countable(recipe: Recipe, model_path: Path | None) -> None:
+    """Operations are compared only where they can be counted.
+
+    Raises:
+        ModelError: a stage is matched by them, and the model is of a type whose sizes are not known.
+    """
+    for name, stage in recipe.stages.items():
+        match = match_of(stage)
+        if match is not None and match.by == "flops" and model_path is not None and read_shape(model_path) is None:
+            raise ModelError(
+                f"stages.{name}.match.by: 'flops' of {match.stage!r} and {name!r} cannot be counted, since the sizes "
+                f"of a model of the type of {model_path} are not known; match by samples or tokens"
+            )
 
 
 def check_level(task: Task, level: str, where: str) -> None:

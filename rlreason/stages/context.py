@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from rlreason.engines.codec import TextCodec
+from rlreason.engines.meter import Meter
 from rlreason.engines.protocols import Engines
 from rlreason.recipe.plan import PlannedStage
 from rlreason.recipe.schema import Recipe
@@ -53,6 +54,8 @@ class Context:
     """Seed -> Hugging Face directory that arms start from."""
     scorer_folders: Mapping[str, Path]
     """Hugging Face directories of the step scorers that are read from one, by name."""
+    meter: Meter = field(default_factory=Meter)
+    """Counts what `engines` do, where these are metered."""
 
     def task(self, name: str | None) -> Task:
         """The task of that name; None where the recipe has one task."""

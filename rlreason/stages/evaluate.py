@@ -19,6 +19,7 @@ from rlreason.recipe.plan import PlannedStage
 from rlreason.recipe.schema import Evaluation
 from rlreason.records.tables import part_numbers, write_part
 from rlreason.stages.context import Context
+from rlreason.stages.ledger import keep_spending
 from rlreason.stages.rollouts import complete, sampling_settings, score, scored_columns
 from rlreason.tasks.sampling import sample
 from rlreason.types import Problem, Rollout
@@ -120,6 +121,7 @@ def run_evaluate(context: Context, stage: PlannedStage, parent: Path) -> Mapping
             continue
         rollouts = run_block(context, stage, config, block)
         of = {item.problem.id: item for item in block}
+        keep_spending(context, stage, f"block {number}")
         write_part(
             context.folder,
             "evaluations",

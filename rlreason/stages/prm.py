@@ -8,7 +8,7 @@ a classifier trains is the learner's affair, how it is used that of `steps`, and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,10 +24,11 @@ from rlreason.records.run_folder import replacing
 from rlreason.records.schema import STEPS
 from rlreason.records.tables import write_part
 from rlreason.stages.context import Context
+from rlreason.stages.ledger import keep_spending
 from rlreason.stages.rollouts import complete, sampling_settings, score
 from rlreason.stages.schedule import sources_of
 from rlreason.stages.steps import step_batch, step_tokens, symbolic_scores
-from rlreason.stages.supervised import BLOCK, IGNORED, fill_rows, train_rows
+from rlreason.stages.supervised import IGNORED, fill_rows, shuffled, train_rows
 from rlreason.tasks.sampling import sample
 from rlreason.types import Problem, Rollout
 
@@ -126,15 +127,7 @@ def build_step_rows(context: Context, stage: PlannedStage, derivations: Sequence
         label = np.full(len(tokens[-1]), IGNORED, dtype=np.int32)
         label[len(done.prompt_tokens) + each.ends - 1] = each.right
         labels.append(label)
-
-    def blocks() -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
-        while True:
-            order = random.permutation(len(tokens))
-            for at in range(0, len(order), BLOCK):
-                picked = order[at : at + BLOCK]
-                yield [tokens[index] for index in picked], [labels[index] for index in picked]
-
-    return fill_rows(blocks(), config.updates * config.batch_rows, config.row_tokens)
+    return fill_rows(shuffled(tokens, labels, random), config.updates * config.batch_rows, config.row_tokens)
 
 
 def training_rows(context: Context, stage: PlannedStage, parent: Path) -> SupervisedRows:
@@ -160,6 +153,7 @@ def training_rows(context: Context, stage: PlannedStage, parent: Path) -> Superv
             "(`after`), or raise `problems` or sampling.temperature"
         )
     rows = build_step_rows(context, stage, derivations)
+    keep_spending(context, stage, "derivations")
     with replacing(kept) as temporary, temporary.open("wb") as stream:
         np.savez(stream, tokens=rows.tokens, labels=rows.labels, positions=rows.positions)
     return rows
@@ -184,6 +178,7 @@ def judge(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, f
             for number, step in enumerate(rollout.score.steps)
         ]
     columns = dict(zip(STEPS.names, zip(*found, strict=True), strict=True)) if found else dict.fromkeys(STEPS.names, ())
+    keep_spending(context, stage, "held out")
     write_part(context.folder, "steps", stage.id, 0, columns)
     agreed = [
         (verdict == "right") == (paid >= 0.5)

@@ -19,6 +19,7 @@ import psutil
 
 from rlreason.algorithms.seeding import derive_seed
 from rlreason.engines.codec import TextCodec
+from rlreason.engines.meter import Meter, metered, model_cost
 from rlreason.engines.protocols import Engines
 from rlreason.engines.scratch import make_model
 from rlreason.errors import MachineError, RecipeError
@@ -28,12 +29,16 @@ from rlreason.recipe.schema import Recipe
 from rlreason.recipe.sizes import check_memory
 from rlreason.records.run_folder import RunFolder, read_json, write_json, write_text
 from rlreason.rewards.pool import ScoringPool
+from rlreason.stages.allowance import match_figures, short_text
 from rlreason.stages.binding import BoundRecipe, bind, estimate_engines
 from rlreason.stages.context import Context, Progress
+from rlreason.stages.dpo import run_dpo
 from rlreason.stages.evaluate import run_evaluate
 from rlreason.stages.interrupts import InterruptibleProgress, interrupts_kept
+from rlreason.stages.ledger import forget_spending, keep_seconds, stage_ledger
 from rlreason.stages.manifest import make_manifest, now
 from rlreason.stages.prm import run_prm
+from rlreason.stages.rft import run_rft
 from rlreason.stages.rl import run_rl
 from rlreason.stages.supervised import run_supervised
 from rlreason.tasks.registry import task_spec
@@ -43,7 +48,10 @@ StageFunction = Callable[[Context, PlannedStage, Path], Mapping[str, float]]
 STAGES: dict[str, StageFunction] = {
     "pretrain": run_supervised,
     "sft": run_supervised,
+    "rft": run_rft,
+    "dpo": run_dpo,
     "rl": run_rl,
+    "distill": run_rl,
     "prm": run_prm,
     "evaluate": run_evaluate,
 }
@@ -211,8 +219,19 @@ def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], pro
         stack.callback(engines.close)
         progress.note(f"engines ready after {time.monotonic() - begun:.0f} s")
         write_manifest(run, bound, engines)
-        codec = TextCodec(first)
-        context = Context(recipe, run, bound.tasks, codec, engines, pool, progress, bases, bound.scorer_folders)
+        meter = Meter(model_cost(first))
+        context = Context(
+            recipe=recipe,
+            folder=run,
+            tasks=bound.tasks,
+            codec=TextCodec(first),
+            engines=metered(engines, meter),
+            pool=pool,
+            progress=progress,
+            bases=bases,
+            scorer_folders=bound.scorer_folders,
+            meter=meter,
+        )
         for stage in todo:
             run_stage(context, stage, context.model(stage.parent, stage.seed))
 
@@ -222,9 +241,19 @@ def run_stage(context: Context, stage: PlannedStage, parent: Path) -> None:
     start = time.monotonic()
     context.folder.stage(stage.id).mkdir(parents=True, exist_ok=True)
     write_json(context.folder.stage(stage.id) / "config.json", stage.config.model_dump(mode="json"))
-    figures = STAGES[stage.type](context, stage, parent)
+    context.meter.take()  # what was asked of the engines before is no part of this stage
+    try:
+        figures = STAGES[stage.type](context, stage, parent)
+    except BaseException:
+        keep_seconds(context, stage, time.monotonic() - start)
+        raise
     seconds = time.monotonic() - start
-    context.folder.mark_done(stage.id, {"seconds": seconds, "completed": now(), **figures})
+    ledger = stage_ledger(context, stage, seconds)
+    told = {**figures, "ledger": ledger.model_dump(), **match_figures(context, stage, ledger)}
+    context.folder.mark_done(stage.id, {"seconds": seconds, "completed": now(), **told})
+    forget_spending(context, stage)
+    if short := short_text(stage, told):
+        context.progress.note(short)
     context.progress.stage_finished(stage, seconds)
 
 

@@ -20,20 +20,18 @@ from rlreason.curriculum.policies import make_curriculum
 from rlreason.curriculum.scheduler import Place, ProblemScheduler, Source, places
 from rlreason.curriculum.state import same_names
 from rlreason.errors import RecipeError, one_of
-from rlreason.recipe.curricula import EasyToHardCurriculum, OrderedCurriculum, PaidCurriculum, ReverseOrderedCurriculum
+from rlreason.recipe.curricula import PLANNED_CURRICULA, PaidCurriculum
 from rlreason.recipe.curricula import Gate as GateConfig
 from rlreason.recipe.schema import Recipe
-from rlreason.recipe.stages import Mixture, Rl
+from rlreason.recipe.stages import Mixture, OnPolicy
 from rlreason.tasks.contract import Task
 from rlreason.types import Group, Problem
-
-_PLANNED = (EasyToHardCurriculum, OrderedCurriculum, ReverseOrderedCurriculum)
 
 
 class Schedule:
     """The problems of one stage, the curriculum that chooses them, and what it is paid."""
 
-    def __init__(self, tasks: Mapping[str, Task], config: Rl, rng: np.random.Generator) -> None:
+    def __init__(self, tasks: Mapping[str, Task], config: OnPolicy, rng: np.random.Generator) -> None:
         """
         Args:
             tasks: the recipe's name of a task -> the task.
@@ -113,10 +111,10 @@ def sources_of(tasks: Mapping[str, Task], data: Sequence[Mixture]) -> list[Sourc
     return [Source(entry.task or only, entry.cells, entry.level, entry.weight) for entry in data]
 
 
-def _maker(config: Rl, arms: Mapping[str, Place], tasks: Mapping[str, Task]) -> MakeCurriculum:
+def _maker(config: OnPolicy, arms: Mapping[str, Place], tasks: Mapping[str, Task]) -> MakeCurriculum:
     said = config.curriculum
     parameters = said.model_dump(exclude={"type", "floor", "gate", "payoff"})
-    if isinstance(said, _PLANNED):
+    if isinstance(said, PLANNED_CURRICULA):
         parameters["updates"] = config.updates
     difficulties = {arm: place.cell.difficulty for arm, place in arms.items()}
     bandit = make_curriculum(said.type, difficulties=difficulties, floor=said.floor, **parameters)
@@ -149,7 +147,7 @@ def gates(recipe: Recipe, tasks: Mapping[str, Task]) -> dict[str, list[tuple[str
 
     found = {}
     for name, stage in recipe.stages.items():
-        if isinstance(stage, Rl) and stage.curriculum.gate:
+        if isinstance(stage, OnPolicy) and stage.curriculum.gate:
             arms = places(tasks, sources_of(tasks, stage.data))
             known = mastered_before(arms, tasks, stage.curriculum.gate.mastered)
             found[name] = [

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from rlreason.algorithms.step_credit import praise_before_first_error, process_returns, token_spans
+from rlreason.algorithms.step_credit import min_form_returns, praise_before_first_error, process_returns, token_spans
 from rlreason.engines.codec import TextCodec
 from rlreason.engines.protocols import ScorerModel, StepBatch
 from rlreason.errors import ScoringFailed
+from rlreason.recipe.objectives import FirstErrorCredit, MinFormCredit, OutcomeCredit
 from rlreason.recipe.plan import PlannedScorer, PlannedStage
 from rlreason.recipe.scorers import SYMBOLIC, Implicit, PrmFolder
-from rlreason.recipe.stages import FirstErrorCredit, OutcomeCredit, Rl
+from rlreason.recipe.stages import OnPolicyStage
 from rlreason.stages.context import Context
 from rlreason.types import Group, Rollout, StepScore
 
@@ -82,7 +83,7 @@ def step_scores_by(name: str, rollout: Rollout) -> tuple[StepScore, ...]:
 
 
 def token_credit(
-    codec: TextCodec, groups: Sequence[Group], advantages: np.ndarray, scored: np.ndarray, config: Rl
+    codec: TextCodec, groups: Sequence[Group], advantages: np.ndarray, scored: np.ndarray, config: OnPolicyStage
 ) -> np.ndarray:
     """What each token is praised or blamed for.
 
@@ -110,10 +111,13 @@ def token_credit(
                 "credit.steps to symbolic, and run again (the run resumes)"
             )
         scores, starts, ends = padded_steps(codec, rollouts, steps)
+        group_of = np.repeat(np.arange(len(groups)), [len(group.rollouts) for group in groups])
         if isinstance(config.credit, FirstErrorCredit):
             credit = praise_before_first_error(flat, scores, starts, length, config.credit.wrong_below)
+        elif isinstance(config.credit, MinFormCredit):
+            returns = min_form_returns(scores, starts, ends, config.credit.temperature, length, group_of)
+            credit = credit + config.credit.weight * returns
         else:
-            group_of = np.repeat(np.arange(len(groups)), [len(group.rollouts) for group in groups])
             credit = credit + config.credit.weight * process_returns(scores, ends, group_of, length)
     return np.where(own & counted[:, None], credit, 0.0).reshape(*advantages.shape, length)
 

@@ -1,7 +1,8 @@
 """Pretraining and supervised fine-tuning: problems and texts to packed rows, rows to the learner.
 
-The training of step scorers (`prm`) ends here too, with rows of its own. Which tokens are trained is decided here
-(`pretrain`: all; `sft`: what follows the prompt, and plain texts whole); how a row is trained belongs to the learner.
+The training of step scorers (`prm`) and on own samples (`rft`) ends here too, with rows of their own. Which tokens are
+trained is decided here (`pretrain`: all; `sft`: what follows the prompt, and plain texts whole); how a row is trained
+belongs to the learner.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from rlreason.algorithms.packing import pack_rows
 from rlreason.algorithms.seeding import derive_seed
 from rlreason.engines.checkpoints import PARTIAL, finish
 from rlreason.engines.codec import TextCodec
-from rlreason.engines.protocols import SupervisedJob, SupervisedRows
+from rlreason.engines.protocols import Report, SupervisedJob, SupervisedRows
 from rlreason.errors import UserError
+from rlreason.recipe.own_samples import Dpo, Rft
 from rlreason.recipe.plan import PlannedStage
 from rlreason.recipe.scorers import Prm
 from rlreason.recipe.stages import Mixture, Pretrain, Sft
+from rlreason.stages.allowance import within_rows
 from rlreason.stages.context import MODEL, Context
 from rlreason.stages.updates import UpdateLog
 
@@ -54,7 +57,8 @@ def examples(
                 yield "", task.text(index)
             else:
                 problem = task.problem(entry.level, cell, index)
-                yield problem.prompt, problem.target
+                source = problem if entry.targets == "gold" else task.problem(entry.level, cell, index + 1)
+                yield problem.prompt, source.target
 
 
 def tokenise(
@@ -124,6 +128,17 @@ def fill_rows(
     return packed
 
 
+def shuffled(
+    tokens: Sequence[np.ndarray], labels: Sequence[np.ndarray], random: np.random.Generator
+) -> Iterator[tuple[list[np.ndarray], list[np.ndarray]]]:
+    """The sequences in blocks for `fill_rows`, over and over, shuffled again in every pass over them."""
+    while True:
+        order = random.permutation(len(tokens))
+        for at in range(0, len(order), BLOCK):
+            picked = order[at : at + BLOCK]
+            yield [tokens[index] for index in picked], [labels[index] for index in picked]
+
+
 def prepare(context: Context, stage: PlannedStage) -> SupervisedRows:
     """The packed rows of a stage, the same for the same recipe and seed."""
     config = stage.config
@@ -146,41 +161,91 @@ def run_supervised(context: Context, stage: PlannedStage, parent: Path) -> Mappi
     """Run a `pretrain` or `sft` stage from the checkpoint `parent`; returns its closing figures."""
     config = stage.config
     assert isinstance(config, Pretrain | Sft)
-    context.progress.stage_started(stage, config.updates, "updates", 0)
-    return train_rows(context, stage, parent, prepare(context, stage))
+    if stage.match is None:
+        context.progress.stage_started(stage, config.updates, "updates", 0)
+        return train_rows(context, stage, parent, prepare(context, stage))
+    # the rows tell how many updates the budget allows
+    stage, rows = within_rows(context, stage, prepare(context, stage))
+    context.progress.stage_started(stage, len(rows.tokens) // config.batch_rows, "updates", 0)
+    return train_rows(context, stage, parent, rows)
 
 
 def train_rows(context: Context, stage: PlannedStage, parent: Path, rows: SupervisedRows) -> Mapping[str, float]:
     """Train packed rows and leave the stage's checkpoint; returns closing figures."""
-    config = stage.config
-    assert isinstance(config, Pretrain | Sft | Prm)
     output = context.folder.stage(stage.id) / f"{MODEL}{PARTIAL}"
+    figures = fit(context, stage, parent, rows, output, context.state(stage.id))
+    finish(output)
+    shutil.rmtree(context.state(stage.id), ignore_errors=True)
+    return figures
+
+
+def fit(
+    context: Context,
+    stage: PlannedStage,
+    parent: Path,
+    rows: SupervisedRows,
+    output: Path,
+    state: Path,
+    before: int = 0,
+    closing: Mapping[str, float] | None = None,
+) -> Mapping[str, float]:
+    """Train packed rows from the checkpoint `parent`, and write down how it goes; returns closing figures.
+
+    Args:
+        output: the trained Hugging Face directory, to be renamed.
+        state: folder of resumable states.
+        before: updates of the stage that came before, where it trains several times over; they are numbered on.
+        closing: metrics that belong to the last update.
+    """
+    config = stage.config
+    assert isinstance(config, Pretrain | Sft | Rft | Prm)
     shutil.rmtree(output, ignore_errors=True)
     trained = (rows.labels != IGNORED).reshape(config.updates, -1).sum(axis=1)
-    held = ((rows.positions > 0).sum() + len(rows.tokens)) / rows.tokens.size
-    log = UpdateLog(context.folder, stage.id, config.checkpoint_every)
-    clock = time.monotonic()
-
-    def report(update: int, metrics: Mapping[str, float]) -> None:
-        nonlocal clock
-        seconds, clock = time.monotonic() - clock, time.monotonic()
-        figures = {**metrics, "trained_tokens": float(trained[update - 1]), "seconds": seconds}
-        log.add(update, figures)
-        context.progress.stage_advanced(stage, update, figures)
-
+    held = rows.sequences()[0].sum() / rows.tokens.size
     job = SupervisedJob(
         checkpoint=parent.resolve(),
         output=output.resolve(),
-        state=context.state(stage.id).resolve(),
+        state=state.resolve(),
         updates=config.updates,
         batch_rows=config.batch_rows,
         optimizer=config.optimizer,
         checkpoint_every=config.checkpoint_every,
         seed=derive_seed(stage.seed, stage.id, "learner") % 2**31,
         objective="step_labels" if isinstance(config, Prm) else "next_token",
+        number_loss=config.number_loss if isinstance(config, Sft) else 0.0,
+        lora=config.lora if isinstance(config, Sft) else None,
     )
+    report = reporter(context, stage, trained, before, closing)
     figures = context.engines.learner.supervised(job, rows, report)
-    log.flush(config.updates)
-    finish(output)
-    shutil.rmtree(context.state(stage.id), ignore_errors=True)
     return {**figures, "trained_tokens": float(trained.sum()), "row_use": float(held)}
+
+
+def reporter(
+    context: Context,
+    stage: PlannedStage,
+    trained: np.ndarray,
+    before: int = 0,
+    closing: Mapping[str, float] | None = None,
+) -> Report:
+    """What a learner reports its updates to: they are timed, written down and shown.
+
+    Args:
+        trained: [U] tokens that each of the learner's updates trains.
+        before, closing: as `fit` takes them.
+    """
+    config = stage.config
+    assert isinstance(config, Pretrain | Sft | Rft | Dpo | Prm)
+    log = UpdateLog(context.folder, stage.id, config.checkpoint_every, before)
+    clock = time.monotonic()
+
+    def report(update: int, metrics: Mapping[str, float]) -> None:
+        nonlocal clock
+        seconds, clock = time.monotonic() - clock, time.monotonic()
+        last = update == len(trained)
+        figures = {**metrics, "trained_tokens": float(trained[update - 1]), "seconds": seconds}
+        log.add(before + update, {**figures, **(closing or {})} if last else figures)
+        if last:
+            log.flush(before + update)
+        context.progress.stage_advanced(stage, before + update, figures)
+
+    return report

@@ -11,14 +11,15 @@ from rlreason.records.tables import drop_parts_from, write_part
 
 
 class UpdateLog:
-    """Collects metrics and writes a part every `flush_every` updates, numbered by its last update.
+    """Collects metrics and writes a part every `flush_every` updates, numbered by its last update. They are counted
+    from `before`, the updates of the stage that another log wrote, as the states that a learner saves are.
 
     A resumed stage reports again from the update after its state; the parts from there on are dropped first, so the
     table holds every update once.
     """
 
-    def __init__(self, folder: RunFolder, stage: str, flush_every: int) -> None:
-        self._folder, self._stage, self._flush_every = folder, stage, flush_every
+    def __init__(self, folder: RunFolder, stage: str, flush_every: int, before: int = 0) -> None:
+        self._folder, self._stage, self._flush_every, self._before = folder, stage, flush_every, before
         self._rows: dict[str, list[object]] = {"stage": [], "update": [], "metric": [], "value": []}
         self._started = False
 
@@ -33,7 +34,7 @@ class UpdateLog:
         told = {metric: None if math.isnan(value) else value for metric, value in metrics.items()}  # JSON has no NaN
         with self._folder.metrics_path.open("a") as stream:
             stream.write(json.dumps({"stage": self._stage, "update": update, **told}) + "\n")
-        if update % self._flush_every == 0:
+        if (update - self._before) % self._flush_every == 0:
             self.flush(update)
 
     def flush(self, update: int) -> None:

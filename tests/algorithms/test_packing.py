@@ -32,8 +32,11 @@ def test_ranks_hold_nearly_the_same_tokens(lengths, ranks):
 
 
 def test_micro_batches_worked_by_hand():
-    # sorted 9 8 5 3 1: rank 0 gets 9 5 1, rank 1 gets 8 3. Budget 10: 9 alone; 5 and 1 as 2 x 5; 8 alone; 3 alone
-    assert balanced_micro_batches([3, 9, 1, 8, 5], ranks=2, budget=10) == [[[1], [4, 2]], [[3], [0]]]
+    # sorted 9 8 5 5 3: rank 0 gets 9 5 3, rank 1 gets 8 5. Budget 10: 9 alone; 5 and 3 as 2 x 5, of which 2 of 32 in
+    # all are padding, over 5%; budget 5: all alone, rank 1 with an empty pass at the end
+    assert balanced_micro_batches([3, 9, 5, 8, 5], ranks=2, budget=10) == [[[1], [2], [0]], [[3], [4], []]]
+    # sorted 9 8 5 4 4: 9 alone, 5 and 4 as 2 x 5; 8 alone, 4 alone: 1 of 31, under 5%
+    assert balanced_micro_batches([4, 9, 4, 8, 5], ranks=2, budget=10) == [[[1], [4, 2]], [[3], [0]]]
 
 
 def test_passes_are_of_equal_size():

@@ -16,7 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from rlreason.engines.protocols import PolicyBatch, PolicySettings, SupervisedJob, SupervisedRows
+from rlreason.engines.protocols import (
+    PolicyBatch,
+    PolicySettings,
+    PreferenceJob,
+    PreferencePairs,
+    SupervisedJob,
+    SupervisedRows,
+)
 
 
 @dataclass(frozen=True)
@@ -30,11 +37,11 @@ class PolicyWork:
 
 
 @dataclass(frozen=True)
-class SupervisedWork:
-    """A supervised stage to its end."""
+class StageWork:
+    """A supervised or preference stage to its end."""
 
-    job: SupervisedJob
-    rows: SupervisedRows
+    job: SupervisedJob | PreferenceJob
+    examples: SupervisedRows | PreferencePairs
     zero_stage: int
 
 
@@ -97,11 +104,12 @@ def main() -> None:
     torch.set_num_threads(1)
     found: list[Any] = []
     for work in pickle.loads((folder / "work.pkl").read_bytes()):
-        if isinstance(work, SupervisedWork):
+        if isinstance(work, StageWork):
             reports: list[tuple[int, dict[str, float]]] = []
             learner = make_learner(rank, ranks, port, work.zero_stage)
-            figures = learner.supervised(
-                work.job, work.rows, lambda update, metrics, to=reports: to.append((update, dict(metrics)))
+            train = learner.preferences if isinstance(work.job, PreferenceJob) else learner.supervised
+            figures = train(
+                work.job, work.examples, lambda update, metrics, to=reports: to.append((update, dict(metrics)))
             )
             found.append((dict(figures), reports))
         else:

@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from rlreason.engines.policy import PolicyModule, UpdateTally, check_mismatch, micro_batch, micro_batch_losses
+from rlreason.engines.objective import UpdateTally, check_mismatch, micro_batch_losses
+from rlreason.engines.policy import PolicyModule, micro_batch
 from rlreason.engines.protocols import PolicyBatch
 from rlreason.errors import ModelError, WeightSyncMismatch
 from tests.engines.updates import LENGTHS, draw_batch, policy_settings, reference_loss
@@ -65,8 +66,8 @@ def test_an_empty_pass_reaches_every_parameter_with_a_gradient_of_zero(tied, by_
     (loss,) = micro_batch_losses(module, by_hand, [[]], policy_settings(), CPU, tally)
     loss.backward()
     assert all(parameter.grad is not None and not parameter.grad.any() for parameter in module.parameters())
-    assert tally.vector() == [0.0] * 7
-    assert tally.metrics()["padded_share"] == 0.0
+    assert set(tally.sums.values()) == {0.0}
+    assert tally.metrics(policy_settings())["padded_share"] == 0.0
 
 
 @pytest.mark.parametrize("kind", ["tied", "untied"])
@@ -81,11 +82,11 @@ def test_loss_and_gradients_equal_a_float64_autograd_of_each_sequence_alone(kind
     module, tally = PolicyModule(AutoModelForCausalLM.from_pretrained(checkpoint)), UpdateTally()
     for loss in micro_batch_losses(module, batch, plan, settings, CPU, tally):
         loss.backward()
-    assert tally.loss == pytest.approx(expected.item(), abs=1e-6)
+    assert tally.sums["loss"] == pytest.approx(expected.item(), abs=1e-6)
     gradients = {name: parameter.grad for name, parameter in module.model.named_parameters()}
     for name, parameter in exact.named_parameters():
         torch.testing.assert_close(gradients[name].double(), parameter.grad, rtol=1e-3, atol=1e-6)
-    assert 0 < tally.clipped < tally.tokens == sum(length for _, length in LENGTHS)
+    assert 0 < tally.sums["clipped"] < tally.sums["tokens"] == sum(length for _, length in LENGTHS)
 
 
 def test_the_tally_measures_what_it_says(tied):
@@ -94,15 +95,17 @@ def test_the_tally_measures_what_it_says(tied):
     batch.generator_logprobs[1::2] -= 0.25
     module, tally = PolicyModule(AutoModelForCausalLM.from_pretrained(tied)), UpdateTally()
     list(micro_batch_losses(module, batch, [[0, 1, 2], [3, 4]], policy_settings(), CPU, tally))
-    metrics = tally.metrics()
+    metrics = tally.metrics(policy_settings())
     # rows of 7, 6 and 9 tokens padded to 9, then of 12 and 7 padded to 12
     assert metrics["trained_tokens"] == 41
     assert metrics["padded_share"] == pytest.approx(1 - 41 / (3 * 9 + 2 * 12))
     assert metrics["completion_tokens"] == 19
     assert metrics["mismatch_mean"] == pytest.approx(0.25, abs=1e-4)
     assert 0 < metrics["entropy"] < math.log(320)
-    # what ranks send each other is everything there is
-    assert UpdateTally(*tally.vector()).metrics() == metrics
+    # half of the tokens are more likely under the learner by .25, half less
+    assert metrics["mismatch_ratio_max"] == pytest.approx(math.exp(0.25), rel=1e-4)
+    more, less = math.exp(0.25) - 1 - 0.25, math.exp(-0.25) - 1 + 0.25
+    assert metrics["mismatch_kl"] == pytest.approx((9 * more + 10 * less) / 19, abs=1e-4)
 
 
 @pytest.mark.parametrize(

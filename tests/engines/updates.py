@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from rlreason.algorithms.losses import token_weights
 from rlreason.engines.protocols import PolicyBatch, PolicySettings
-from rlreason.recipe.stages import ClippedLoss, Optimizer
+from rlreason.recipe.objectives import ClippedLoss
+from rlreason.recipe.stages import Optimizer
 
 LENGTHS = ((3, 4), (5, 1), (2, 7), (9, 3), (3, 4))
 """(prompt tokens, completion tokens) of each sequence of `draw_batch`."""

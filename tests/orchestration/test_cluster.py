@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import pytest
 
 from rlreason.errors import MachineError
-from rlreason.orchestration.cluster import Bundles, connect, share_out
+from rlreason.orchestration.cluster import Bundles, Placement, connect, share_out
 from rlreason.recipe.schema import Resources
 
 
@@ -34,6 +36,20 @@ def test_kinds_of_engines_share_gpus_where_there_are_enough_for_each_kind_alone(
     assert (found.generator["GPU"], found.learner["GPU"]) == (0.5, 0.5)
     found = share_out(resources, available, scorers=1)
     assert (found.generator["GPU"], found.learner["GPU"], found.scorer["GPU"]) == (0.4, 0.4, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("bundles", "gpus"),
+    [
+        ([{"CPU": 1.0}, {"CPU": 1.0}], 0),
+        ([{"GPU": 2.0}, {"GPU": 1.0}], 3),
+        ([{"GPU": 0.4}, {"GPU": 0.4}, {"GPU": 0.2}], 1),
+        ([{"GPU": 0.5}, {"GPU": 0.5}, {"GPU": 0.5}], 2),
+    ],
+)
+def test_a_gpu_that_engines_share_is_held_once(bundles, gpus):
+    placement = Placement(SimpleNamespace(bundle_specs=bundles), Bundles("cpu", {}, {}, {}), local=True)
+    assert placement.gpus == gpus
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,9 @@ class Rank:
         time.sleep(60 if job in ("fail", "die") else 0.7)  # rank 0 waits for rank 1, as a collective would
         return {"updates_run": 2.0}
 
+    def preferences(self, job: str, pairs: Any) -> dict[str, float]:
+        return {"pairs": float(len(pairs)), "rank": float(self.rank)}
+
     @ray.method(concurrency_group="progress")
     def progress(self) -> list[tuple[int, dict[str, float]]]:
         return self.told.pop(0) if self.told else []
@@ -119,6 +122,10 @@ def test_progress_is_passed_on_while_a_supervised_stage_runs(ranks):
     figures = ranks.supervised("go", np.zeros(1), lambda update, metrics: told.append((update, metrics["loss"])))
     assert figures == {"updates_run": 2.0}
     assert told == [(1, 3.0), (2, 2.0)]
+
+
+def test_pairs_reach_every_rank_and_rank_zero_answers():
+    assert learner().preferences("go", np.zeros(3), lambda update, metrics: None) == {"pairs": 3.0, "rank": 0.0}
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,12 @@ MISTAKES = [
     ("model.scratch.layer", 3, "model.scratch.layer: key 'layer' is not one of layers, ", "did you mean 'layers'?"),
     ("stages.rl.grup_size", 3, "stages.rl.grup_size: key 'grup_size' is not one of ", "did you mean 'group_size'?"),
     ("stages.rl.data.0.cell", [], "stages.rl.data[0].cell: key 'cell' is not", "did you mean 'cells'?"),
-    ("stages.rl.loss", {"clip": 1}, "stages.rl.loss.clip: key 'clip' is not one of type, ", "did you mean 'clip_low'?"),
+    (
+        "stages.rl.loss",
+        {"clip": 1},
+        "stages.rl.loss.clip: key 'clip' is not one of denominator, type, ",
+        "did you mean 'clip_low'?",
+    ),
     ("stages.rl.optimizer.lr", 1, "stages.rl.optimizer.lr: key 'lr' is not one of learning_rate, ", ""),
     ("arms.sft_rl.afte", "x", "arms.sft_rl.afte: key 'afte' is not one of after, stages, title", "'after'?"),
     ("evaluation.probes", {"p": {"cell": 1}}, "evaluation.probes.p.cell: key 'cell' is not one of cells, ", "'cells'?"),
@@ -55,8 +60,13 @@ MISTAKES = [
     ("name", "my recipe", "name: 'my recipe' is not a name; a name holds letters, digits", ""),
     ("arms", {"my arm": ["atomic"]}, "arms.my arm: 'my arm' is not a name", ""),
     # a wrong union or literal
-    ("stages.rl.type", "rll", "stages.rl.type: type 'rll' is not one of pretrain, sft, rl; did you mean 'rl'?", ""),
-    ("stages.rl.type", DELETE, "stages.rl: needs a `type`: one of pretrain, sft, rl", ""),
+    (
+        "stages.rl.type",
+        "rll",
+        "stages.rl.type: type 'rll' is not one of pretrain, sft, rft, dpo, rl, distill; did you mean 'rl'?",
+        "",
+    ),
+    ("stages.rl.type", DELETE, "stages.rl: needs a `type`: one of pretrain, sft, rft, dpo, rl, distill", ""),
     ("stages.rl.loss", {"denominator": "token"}, "loss.denominator: denominator 'token' is not one of tokens, ", ""),
     ("model.dtype", "float16", "model.dtype: dtype 'float16' is not one of auto, float32, bfloat16", ""),
     ("resources", {"zero_stage": 4}, "resources.zero_stage: zero_stage 4 is not one of 0, 1, 2, 3", ""),
@@ -98,6 +108,18 @@ MISTAKES = [
         "",
     ),
     ("rewards", {"parts": []}, "rewards.parts: should have at least 1 item", ""),
+    (
+        "stages.rl.kl",
+        {"weight": 0.1, "reference": "sfd"},
+        "stages.rl.kl.reference: arm 'sfd' is not one of sft, sft_rl; did you mean 'sft'?",
+        "",
+    ),
+    (
+        "stages.rl.kl",
+        {"weight": 0.1, "reference": "sft_rl"},
+        "arms.sft_rl: waits for itself, through the scorers or references of its stages: sft_rl -> sft_rl",
+        "",
+    ),
     # longer than the model
     ("stages.rl.sampling", {"max_new_tokens": 128}, "stages.rl.sampling.max_new_tokens: 128 tokens leave no room", ""),
     (

@@ -243,3 +243,15 @@ def test_a_default_that_is_said_is_the_stage_where_it_is_not(load: Any) -> None:
     assert [stage.id for stage in plan_of(said.recipe).stages] == [stage.id for stage in plan_of(load().recipe).stages]
     other = load("stages.rl.loss={type: clipped, clip_low: 0.1}")
     assert plan_of(other.recipe).stages[2].id != plan_of(load().recipe).stages[2].id
+
+
+def test_a_reference_counts_by_its_stage_and_not_by_its_arm_s_name(load: Any) -> None:
+    def planned(*more: str) -> Plan:
+        return plan_of(load('arms.other={stages: [atomic], title: "the same again"}', *more).recipe)
+
+    named, other = (planned(f"stages.rl.kl={{weight: 0.1, reference: {arm}}}") for arm in ("sft", "other"))
+    assert [stage.id for stage in named.stages] == [stage.id for stage in other.stages]
+    rl = next(stage for stage in named.stages if stage.type == "rl")
+    assert rl.reference == rl.parent and rl.needs == (rl.parent,)
+    own_start = planned("stages.rl.kl={weight: 0.1}")
+    assert rl.id not in {stage.id for stage in own_start.stages}

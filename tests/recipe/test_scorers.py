@@ -123,7 +123,7 @@ MISTAKES = [
     (
         {**PRM, "after": "sft_rl"},
         {},
-        "arms.sft_rl: waits for itself, through the scorers its stages use: sft_rl -> sft_rl",
+        "arms.sft_rl: waits for itself, through the scorers or references of its stages: sft_rl -> sft_rl",
     ),
     ({**PRM, "data": [{"texts": True}]}, {}, "`data` has `texts: true`, which have no steps"),
     (

@@ -20,9 +20,7 @@ def test_outcome_metrics_worked_by_hand():
             "b", ([7, 8], Score(0.25, correct=False, derivation_correct=False)), ([7, 8], failed("PluginRaised: no"))
         ),
     ]
-    credit = np.zeros((2, 2, 4))
-    credit[0, 1, 3] = -0.5  # one token with credit makes its group informative
-    assert outcome_metrics(groups, rewards_of(groups)[0], credit) == pytest.approx(
+    assert outcome_metrics(groups, rewards_of(groups)[0], np.array([True, False])) == pytest.approx(
         {
             "reward_mean": 1.75 / 3,
             "correct_mean": 2 / 3,
@@ -43,7 +41,7 @@ def test_outcome_metrics_worked_by_hand():
 
 def test_rewards_that_judge_no_answer_leave_those_figures_undefined():
     groups = [group("a", ([3], Score(0.3)), ([4], Score(0.1)))]
-    metrics = outcome_metrics(groups, rewards_of(groups)[0], np.ones((1, 2, 1)))
+    metrics = outcome_metrics(groups, rewards_of(groups)[0], np.array([True]))
     undefined = {name for name, value in metrics.items() if math.isnan(value)}
     assert undefined == {
         "correct_mean",

@@ -6,7 +6,8 @@ import pytest
 
 from rlreason.engines.protocols import PolicyBatch
 from rlreason.errors import ScoringFailed
-from rlreason.stages.rl import Clock, learn, policy_batch, rewards_of
+from rlreason.stages.advantages import Assigned
+from rlreason.stages.rl import Clock, learn, rewards_differ, rewards_of
 from rlreason.types import Score
 from tests.stages.groups import config, failed, group
 
@@ -29,41 +30,6 @@ def test_where_nothing_could_be_scored_the_commonest_cause_is_named():
     assert "No step was made" in str(error.value)
 
 
-def test_a_batch_worked_by_hand():
-    groups = [
-        group("a", ([3, 4], Score(1.0)), ([5, 6, 9], Score(0.0)), prompt=(1,)),
-        group("b", ([7], failed("no")), ([8, 9], Score(1.0)), prompt=(1, 2)),
-    ]
-    # what stands behind a completion's last token is not looked at
-    credit = np.array([[[1.0, 2.0, 7.0], [-1.0, -1.0, -3.0]], [[0.0, 7.0, 7.0], [0.5, 0.25, 7.0]]])
-    scored = np.array([[True, True], [False, True]])
-    batch = policy_batch(groups, credit, scored, config())
-    assert batch.tokens.tolist() == [1, 3, 4, 1, 5, 6, 9, 1, 2, 7, 1, 2, 8, 9]
-    assert batch.prompt_lengths.tolist() == [1, 1, 2, 2]
-    assert batch.lengths.tolist() == [2, 3, 1, 2]
-    assert batch.generator_logprobs.tolist() == pytest.approx([-0.3, -0.4, -0.5, -0.6, -0.9, -0.7, -0.8, -0.9])
-    assert batch.advantages.tolist() == [1, 2, -1, -1, -3, 0, 0.5, 0.25]
-    # seven trained tokens: the unscored one counts for nothing
-    assert batch.weights.tolist() == pytest.approx([1 / 7] * 5 + [0] + [1 / 7] * 2)
-
-
-@pytest.mark.parametrize(
-    ("denominator", "weights"),
-    [
-        ("sequences", [1 / 6] * 2 + [1 / 9] * 3 + [0] + [1 / 6] * 2),  # three sequences, 2, 3 and 2 tokens
-        ("constant", [1 / 40] * 5 + [0] + [1 / 40] * 2),  # four sequences of at most 10 tokens
-    ],
-)
-def test_the_loss_s_denominator_is_the_recipe_s(denominator, weights):
-    groups = [
-        group("a", ([3, 4], Score(1.0)), ([5, 6, 9], Score(0.0))),
-        group("b", ([7], failed("no")), ([8, 9], Score(1.0))),
-    ]
-    scored = np.array([[True, True], [False, True]])
-    batch = policy_batch(groups, np.zeros((2, 2, 3)), scored, config(loss={"denominator": denominator}))
-    assert batch.weights.tolist() == pytest.approx(weights)
-
-
 class Notebook:
     """A learner that writes down what it is asked."""
 
@@ -79,7 +45,8 @@ def test_minibatches_are_numbered_on_and_only_the_first_is_on_policy():
     groups = [group(name, ([3 + index], Score(1.0)), prompt=(1,)) for index, name in enumerate("abcd")]
     notebook = Notebook()
     context = SimpleNamespace(engines=SimpleNamespace(learner=notebook))
-    metrics = learn(context, groups, np.zeros((4, 1, 1)), np.ones((4, 1), bool), 3, config(minibatches=2))
+    assigned = Assigned(np.zeros((4, 1)), np.zeros((4, 1, 1)))
+    metrics = learn(context, groups, assigned, np.ones((4, 1), bool), 3, config(minibatches=2))
     # the third batch of rollouts in two halves: optimizer updates 5 and 6
     assert notebook.asked == [([1, 3, 1, 4], 5, True), ([1, 5, 1, 6], 6, False)]
     assert metrics["loss"] == 5.5
@@ -95,3 +62,8 @@ def test_a_clock_accounts_for_all_the_time():
     assert metrics["seconds_learn"] >= 0.02
     assert metrics["seconds_other"] >= 0.02
     assert metrics["seconds"] == pytest.approx(metrics["seconds_learn"] + metrics["seconds_other"])
+
+
+def test_groups_whose_scored_rewards_are_all_equal_have_nothing_to_teach():
+    rewards = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, np.nan], [0.0, np.nan, np.nan], [np.nan] * 3])
+    assert rewards_differ(rewards, ~np.isnan(rewards)).tolist() == [True, False, False, False]

@@ -105,6 +105,14 @@ def test_pretraining_trains_the_prompt_too():
     assert labels.tolist() == [-100, 98, 120, 121, END]
 
 
+def test_format_targets_are_those_of_the_next_problem_of_the_cell():
+    entry = Mixture(cells=("*",), targets="format")
+    pairs = list(islice(stream((entry, ["a", "b"])), 200))
+    for cell in "ab":
+        own = [pair for pair in pairs if pair[0].startswith(f"train/{cell}/")]
+        assert own == [(f"train/{cell}/{index}?", f"{index + 1}!") for index in range(len(own))]
+
+
 # --- rows
 
 

@@ -1,0 +1,59 @@
+"""Rollouts as a learner takes them: one flat batch an optimizer update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rlreason.algorithms.losses import token_weights
+from rlreason.engines.protocols import PolicyBatch
+from rlreason.recipe.stages import OnPolicy
+from rlreason.types import Group
+
+
+def policy_batch(
+    groups: Sequence[Group],
+    credit: np.ndarray,
+    scored: np.ndarray,
+    config: OnPolicy,
+    *,
+    returns: np.ndarray | None = None,
+    proximal_logprobs: np.ndarray | None = None,
+) -> PolicyBatch:
+    """The rollouts of an optimizer update. Unscored ones carry weight 0, and those cut off by length where the recipe
+    masks them.
+
+    Args:
+        credit: [P, G, T], the advantage of each token, padded behind a completion's last.
+        scored: [P, G].
+        returns, proximal_logprobs: [P, G, T], see `PolicyBatch`.
+    """
+    completions = [rollout.completion for group in groups for rollout in group.rollouts]
+    lengths = np.array([len(completion.tokens) for completion in completions], dtype=np.int32)
+    trained = scored.reshape(-1)
+    if config.overlong == "mask":
+        trained = trained & np.array([completion.finish_reason != "length" for completion in completions])
+    weights = token_weights(np.where(trained, lengths, 0), config.loss.denominator, config.sampling.max_new_tokens)
+    there = np.arange(credit.shape[-1]) < lengths.reshape(*scored.shape, 1)
+
+    def flat(array: np.ndarray | None) -> np.ndarray | None:
+        return None if array is None else array[there].astype(np.float32)
+
+    return PolicyBatch(
+        tokens=np.concatenate([part for item in completions for part in (item.prompt_tokens, item.tokens)]),
+        prompt_lengths=np.array([len(completion.prompt_tokens) for completion in completions], dtype=np.int32),
+        lengths=lengths,
+        generator_logprobs=np.concatenate([completion.generator_logprobs for completion in completions]),
+        advantages=credit[there].astype(np.float32),
+        weights=np.repeat(weights, lengths).astype(np.float32),
+        proximal_logprobs=flat(proximal_logprobs),
+        returns=flat(returns),
+    )
+
+
+def padded(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """[sum(lengths)] as [B, T] float64, 0 behind each row's last."""
+    rows = np.zeros((len(lengths), int(lengths.max())))
+    rows[np.arange(rows.shape[1]) < np.asarray(lengths)[:, None]] = flat
+    return rows
