@@ -247,7 +247,8 @@ def _memory_rows(estimate: Estimate) -> Mapping[str, str]:
     tokens = generator.cache // estimate.cache_bytes_per_token
     rows = {
         "learner rank": f"{gib(learner.total)} {unit}: weights {gib(learner.weights)}, gradients "
-        f"{gib(learner.gradients)}, optimizer {gib(learner.optimizer)}, activations {gib(learner.activations)}",
+        f"{gib(learner.gradients)}, optimizer {gib(learner.optimizer)}, activations {gib(learner.activations)}"
+        f"{f', reference {gib(learner.reference)}' if learner.reference else ''}",
         "generator": f"{gib(generator.total)} {unit}: weights {gib(generator.weights)}, cache "
         f"{gib(generator.cache)} ({tokens:,} tokens{' at least' if estimate.on_gpu else ''})",
     }

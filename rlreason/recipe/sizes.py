@@ -15,6 +15,7 @@ from typing import Any
 from rlreason.errors import MachineError, ModelError
 from rlreason.recipe.schema import Architecture, Recipe
 from rlreason.recipe.scorers import Implicit
+from rlreason.recipe.stages import OnPolicyStage
 
 GIB = 2**30
 LIBRARY_BYTES = int(0.6 * GIB)
@@ -147,11 +148,12 @@ class LearnerMemory:
     gradients: int
     optimizer: int
     activations: int
+    reference: int = 0
 
     @property
     def total(self) -> int:
         """Their sum."""
-        return self.weights + self.gradients + self.optimizer + self.activations
+        return self.weights + self.gradients + self.optimizer + self.activations + self.reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ class GeneratorMemory:
 
 
 def learner_memory(
-    parameters: int, activations: int, *, value_bytes: int, zero_stage: int, ranks: int
+    parameters: int, activations: int, *, value_bytes: int, zero_stage: int, ranks: int, reference: int = 0
 ) -> LearnerMemory:
     """Bytes of a DeepSpeed rank.
 
@@ -180,6 +182,7 @@ def learner_memory(
         parameters: of the model.
         activations: bytes, from the tokens a rank holds at a time.
         value_bytes: of a weight: 4 in float32, 2 in bfloat16.
+        reference: bytes of a frozen model beside the policy; each rank holds all of it.
     Source:
         ZeRO, Rajbhandari et al. 2020, section 3.
     """
@@ -189,6 +192,7 @@ def learner_memory(
         gradients=_share(parameters * value_bytes, ranks if zero_stage >= 2 else 1),
         optimizer=_share(parameters * state_bytes, ranks if zero_stage >= 1 else 1),
         activations=activations,
+        reference=reference,
     )
 
 
@@ -261,6 +265,8 @@ def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool) -> Estim
     parameters = count_parameters(shape)
     per_token = cache_bytes_per_token(shape, value_bytes)
     cache = _share(per_token * shape.positions, resources.tensor_parallel)
+    # a policy that is held near a reference stands beside it, whole on every rank
+    references = any(isinstance(stage, OnPolicyStage) and stage.kl for stage in recipe.stages.values())
     # an implicit scorer is two models; each scorer is freed before the next is loaded
     models = max((2 if isinstance(each, Implicit) else 1 for each in recipe.scorers.values()), default=0)
     return Estimate(
@@ -273,6 +279,7 @@ def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool) -> Estim
             value_bytes=value_bytes,
             zero_stage=resources.zero_stage,
             ranks=resources.learners,
+            reference=parameters * value_bytes if references else 0,
         ),
         generator=GeneratorMemory(
             weights=_share(parameters * value_bytes, resources.tensor_parallel),
@@ -309,7 +316,8 @@ def check_memory(estimate: Estimate, memory_bytes: int) -> None:
     learner, generator = estimate.learner, estimate.generator
     parts = (
         f"a learner rank needs {gib(learner.total)} (weights {gib(learner.weights)}, gradients "
-        f"{gib(learner.gradients)}, optimizer {gib(learner.optimizer)}, activations {gib(learner.activations)}), "
+        f"{gib(learner.gradients)}, optimizer {gib(learner.optimizer)}, activations {gib(learner.activations)}"
+        f"{f', reference {gib(learner.reference)}' if learner.reference else ''}), "
         f"a generator {gib(generator.total)} (weights {gib(generator.weights)}, cache {gib(generator.cache)}), "
         f"and the libraries of each {gib(LIBRARY_BYTES)}"
     )

@@ -21,7 +21,7 @@ from rlreason.engines.codec import TextCodec
 from rlreason.engines.protocols import SupervisedJob
 from rlreason.engines.torch_learner import TorchLearner
 from rlreason.engines.weights import read_checkpoint
-from rlreason.recipe.stages import Optimizer
+from rlreason.recipe.training import Lora, Optimizer
 from tests.engines.deepspeed_rank import PolicyWork, StageWork
 from tests.engines.pairs import make_pairs, preference_job
 from tests.engines.rows import make_rows, make_step_rows
@@ -172,6 +172,28 @@ def test_a_step_scorer_under_deepspeed_is_the_plain_learner_s(job, tmp_path, ran
         assert found["grad_norm"] == pytest.approx(wanted["grad_norm"], rel=1e-3)
     found, wanted = (load_file(folder / "model.safetensors") for folder in (job.output, plain.output))
     assert "score.weight" in found and worst(found, wanted) < 1e-4
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimizer": Optimizer(learning_rate=1e-2, warmup_updates=2, schedule="linear", ema=0.5)},
+        {"lora": Lora(rank=2, alpha=4)},
+    ],
+    ids=["average", "adapters"],
+)
+def test_what_a_stage_under_trl_leaves_instead_of_its_weights_is_the_plain_learner_s(job, tmp_path, changes):
+    rows, job = make_rows(repeats=6), replace(job, **changes)
+    plain = replace(job, output=tmp_path / "plain" / "model", state=tmp_path / "plain" / "state")
+    TorchLearner(dtype="float32", micro_batch_tokens=24).supervised(plain, rows, lambda update, metrics: None)
+    on_ranks(tmp_path, [StageWork(job, rows, zero_stage=1)])
+    whole = dict(read_checkpoint(job.output))
+    assert worst(whole, dict(read_checkpoint(plain.output))) < 1e-4
+    (job.state / "checkpoint-4" / "trainer_state.json").unlink()  # as if killed while the last state was written
+    shutil.rmtree(job.output)
+    ((figures, _),) = on_ranks(tmp_path, [StageWork(job, rows, zero_stage=1)])
+    assert figures["updates_run"] == 1.0
+    assert worst(dict(read_checkpoint(job.output)), whole) == 0.0
 
 
 def test_the_number_loss_under_trl_and_deepspeed_is_the_plain_learner_s(job, tmp_path):
