@@ -13,17 +13,16 @@ answer (right steps, but another answer than theirs).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from rlreason.tasks.complementary.relations import Group
 from rlreason.tasks.complementary.text import CONCLUSION, parse_sentence
+from rlreason.tasks.derivations import answer_after, pieces, verdict
 from rlreason.types import DerivationCheck, Problem, Step, StepVerdict
 
 MAX_STEPS = 64
 MAX_SENTENCE = 200
 _CONCLUSION = CONCLUSION.rstrip()
-_INK = re.compile(r"\S")
 _HOP_KIND: Mapping[Group, str] = {"parametric": "parametric_hop", "contextual": "context_hop"}
 
 Fact = tuple[str, str, str]
@@ -47,22 +46,9 @@ class Checker:
         given = {(head, relation): tail for head, relation, tail in problem.detail["facts"]}
         found = text.find(_CONCLUSION)
         steps, complete = self._steps(text, found if found >= 0 else len(text), gold, given)
-        answer, rest = _answer(text, found)
-        trailing = [Step(start, end, "wrong", "stop") for start, end in _sentences(text, rest, len(text))]
-        answer_correct = answer == problem.answer
-
-        error = next((index for index, step in enumerate(steps) if step.verdict != "right"), None)
-        if error is not None:
-            kind = steps[error].kind
-        elif not complete or answer is None:
-            error, kind = len(steps), "stop"
-        elif not answer_correct:
-            error, kind = len(steps), "answer"
-        elif trailing:
-            error, kind = len(steps), "stop"
-        else:
-            kind = ""
-        return DerivationCheck(answer, answer_correct, error is None, (*steps, *trailing), error, kind)
+        answer, rest = answer_after(text, found + len(_CONCLUSION) if found >= 0 else -1, MAX_SENTENCE)
+        trailing = [Step(start, end, "wrong", "stop") for start, end in pieces(text, rest, len(text), ".", MAX_STEPS)]
+        return verdict(steps, trailing, complete=complete, answer=answer, gold=problem.answer)
 
     def _steps(
         self, text: str, stop: int, gold: Sequence[Fact], given: Mapping[tuple[str, str], str]
@@ -71,7 +57,7 @@ class Checker:
         steps: list[Step] = []
         said: set[Fact] = set()
         expected = 0
-        for start, end in _sentences(text, 0, stop):
+        for start, end in pieces(text, 0, stop, ".", MAX_STEPS):
             fact = parse_sentence(text[start:end]) if end - start <= MAX_SENTENCE else None
             if fact is None or fact[1] not in self._groups:
                 steps.append(Step(start, end, "wrong", "format"))
@@ -80,8 +66,8 @@ class Checker:
                 steps.append(Step(start, end, "right", "", 1.0))
                 expected += 1
             else:
-                verdict, kind, expected = self._fault(fact, expected, gold, given, said)
-                steps.append(Step(start, end, verdict, kind))
+                found, kind, expected = self._fault(fact, expected, gold, given, said)
+                steps.append(Step(start, end, found, kind))
             said.add(fact)
         return steps, expected == len(gold)
 
@@ -102,34 +88,12 @@ class Checker:
         if fact in gold[expected:]:
             return "wrong", "order", gold.index(fact) + 1
         told = given.get((head, relation)) or self._known.get(relation, {}).get(head)
-        verdict: StepVerdict = "unsupported" if told is None else "wrong"
+        found: StepVerdict = "unsupported" if told is None else "wrong"
         if expected == len(gold):
-            return verdict, "stop", expected
-        return verdict, "premise" if told is None else "order", expected
+            return found, "stop", expected
+        return found, "premise" if told is None else "order", expected
 
 
 def _gold(problem: Problem) -> list[Fact]:
     nodes = problem.detail["visited"]
     return list(zip(nodes, problem.detail["path"], nodes[1:], strict=False))
-
-
-def _answer(text: str, found: int) -> tuple[str | None, int]:
-    """The answer after the conclusion at `found` (negative: there is none), and where the text goes on after it."""
-    if found < 0:
-        return None, len(text)
-    start = found + len(_CONCLUSION)
-    end = text.find(".", start)
-    end = len(text) if end < 0 else end
-    answer = text[start:end].strip() if end - start <= MAX_SENTENCE else ""
-    return answer or None, end + 1
-
-
-def _sentences(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Spans of the first sentences of text[start:stop], without the space around them, full stop included."""
-    for _ in range(MAX_STEPS):
-        first = _INK.search(text, start, stop)
-        if first is None:
-            return
-        end = text.find(".", first.start(), stop) + 1 or stop
-        yield first.start(), end
-        start = end

@@ -13,18 +13,17 @@ stop (it ends early, or without an answer) and answer (right steps, but another 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rlreason.tasks.complementary.text import CONCLUSION
+from rlreason.tasks.derivations import answer_after, pieces, verdict
 from rlreason.types import DerivationCheck, Problem, Step, StepVerdict
 
 MAX_STEPS = 64
 MAX_LINE = 1_000
 _CONCLUSION = CONCLUSION.rstrip()
-_INK = re.compile(r"\S")
 
 
 class Execution(NamedTuple):
@@ -78,24 +77,11 @@ class Checker:
         gold = [left for left, _ in problem.detail["equations"]]
         places = {left: place for place, left in enumerate(gold)}
         progress = _Progress(places, frozenset(problem.detail["given"]))
-        steps = [
-            self._step(text, start, end, progress) for start, end in _lines(text, 0, found if found >= 0 else len(text))
-        ]
-        answer, rest = _answer(text, found)
-        trailing = [Step(start, end, "wrong", "stop") for start, end in _lines(text, rest, len(text))]
-        answer_correct = answer == problem.answer
-
-        error = next((index for index, step in enumerate(steps) if step.verdict != "right"), None)
-        kind = ""
-        if error is not None:
-            kind = steps[error].kind
-        elif not progress.complete or answer is None:
-            error, kind = len(steps), "stop"
-        elif not answer_correct:
-            error, kind = len(steps), "answer"
-        elif trailing:
-            error, kind = len(steps), "stop"
-        return DerivationCheck(answer, answer_correct, error is None, (*steps, *trailing), error, kind)
+        stop = found if found >= 0 else len(text)
+        steps = [self._step(text, start, end, progress) for start, end in pieces(text, 0, stop, ".", MAX_STEPS)]
+        answer, rest = answer_after(text, found + len(_CONCLUSION) if found >= 0 else -1, MAX_LINE)
+        trailing = [Step(start, end, "wrong", "stop") for start, end in pieces(text, rest, len(text), ".", MAX_STEPS)]
+        return verdict(steps, trailing, complete=progress.complete, answer=answer, gold=problem.answer)
 
     def _step(self, text: str, start: int, end: int, progress: _Progress) -> Step:
         sides = _sides(text[start:end]) if end - start <= MAX_LINE else None
@@ -105,8 +91,8 @@ class Checker:
         if sides in progress.said:
             return Step(start, end, "repeated", "repeated")
         progress.said.add(sides)
-        verdict, kind = _judge(*sides, execution, progress)
-        return Step(start, end, verdict, kind, 1.0 if verdict == "right" else 0.0)
+        found, kind = _judge(*sides, execution, progress)
+        return Step(start, end, found, kind, float(found == "right"))
 
 
 def _judge(left: str, right: str, execution: Execution, progress: _Progress) -> tuple[StepVerdict, str]:
@@ -126,16 +112,16 @@ def _judge(left: str, right: str, execution: Execution, progress: _Progress) -> 
 
     if in_turn and supported:
         return ("right", "") if true else ("wrong", "value")
-    verdict: StepVerdict = "wrong" if supported or carried else "unsupported"
+    found: StepVerdict = "wrong" if supported or carried else "unsupported"
     if complete:
-        return verdict, "stop"
+        return found, "stop"
     if place is not None and not in_turn:
-        return verdict, "order"
-    if verdict == "unsupported":
-        return verdict, "premise"
+        return found, "order"
+    if found == "unsupported":
+        return found, "premise"
     if not true:
-        return verdict, "value"
-    return verdict, "carried" if carried else "order"
+        return found, "value"
+    return found, "carried" if carried else "order"
 
 
 def _sides(line: str) -> tuple[str, str] | None:
@@ -144,25 +130,3 @@ def _sides(line: str) -> tuple[str, str] | None:
     if not sign or "=" in right:
         return None
     return " ".join(left.split()), " ".join(right.split())
-
-
-def _answer(text: str, found: int) -> tuple[str | None, int]:
-    """The answer after the conclusion at `found` (negative: there is none), and where the text goes on after it."""
-    if found < 0:
-        return None, len(text)
-    start = found + len(_CONCLUSION)
-    end = text.find(".", start)
-    end = len(text) if end < 0 else end
-    answer = " ".join(text[start:end].split()) if end - start <= MAX_LINE else ""
-    return answer or None, end + 1
-
-
-def _lines(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Spans of the first lines of text[start:stop], without the space around them, full stop included."""
-    for _ in range(MAX_STEPS):
-        first = _INK.search(text, start, stop)
-        if first is None:
-            return
-        end = text.find(".", first.start(), stop) + 1 or stop
-        yield first.start(), end
-        start = end

@@ -14,8 +14,8 @@ but another answer than theirs).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
+from rlreason.tasks.derivations import pieces, verdict
 from rlreason.tasks.tail.notation import Notation
 from rlreason.tasks.tail.states import Algorithm, Given, State, Values, execute, read
 from rlreason.tasks.tail.text import Parts, Writer, canonical
@@ -24,7 +24,6 @@ from rlreason.types import DerivationCheck, Problem, Step, StepVerdict
 MAX_LINES = 512
 MAX_LINE = 2_000
 MAX_LOOK_AHEADS = 16
-_INK = re.compile(r"\S")
 _CONCLUSION = re.compile(r"So\s{0,9},\s{0,9}the\s{1,9}answer\s{1,9}is\s{0,9}:")
 
 
@@ -35,25 +34,12 @@ def check_derivation(
     found = _CONCLUSION.search(text)
     run = _Run(algorithm, problem.detail["given"], notation, writer)
     steps = []
-    for start, end in _lines(text, 0, found.start() if found else len(text)):
-        verdict, kind = run.judge(text[start:end]) if end - start <= MAX_LINE else ("wrong", "format")
-        steps.append(Step(start, end, verdict, kind, float(verdict == "right")))
+    for start, end in pieces(text, 0, found.start() if found else len(text), "\n", MAX_LINES):
+        judged, kind = run.judge(text[start:end]) if end - start <= MAX_LINE else ("wrong", "format")
+        steps.append(Step(start, end, judged, kind, float(judged == "right")))
     answer, rest = _answer(text, found.end()) if found else (None, len(text))
-    trailing = [Step(start, end, "wrong", "stop") for start, end in _lines(text, rest, len(text))]
-    answer_correct = answer == problem.answer
-
-    error = next((index for index, step in enumerate(steps) if step.verdict != "right"), None)
-    if error is not None:
-        kind = steps[error].kind
-    elif not run.complete or answer is None:
-        error, kind = len(steps), "stop"
-    elif not answer_correct:
-        error, kind = len(steps), "answer"
-    elif trailing:
-        error, kind = len(steps), "stop"
-    else:
-        kind = ""
-    return DerivationCheck(answer, answer_correct, error is None, (*steps, *trailing), error, kind)
+    trailing = [Step(start, end, "wrong", "stop") for start, end in pieces(text, rest, len(text), "\n", MAX_LINES)]
+    return verdict(steps, trailing, complete=run.complete, answer=answer, gold=problem.answer)
 
 
 class _Run:
@@ -162,23 +148,9 @@ def _read_values(text: str, like: Values) -> Values | None:
 
 def _answer(text: str, start: int) -> tuple[str | None, int]:
     """The next line that holds anything, without a closing full stop, and where the text goes on after it."""
-    first = _INK.search(text, start)
-    if first is None:
+    line = next(pieces(text, start, len(text), "\n", 1), None)
+    if line is None:
         return None, len(text)
-    start = first.start()
-    end = text.find("\n", start)
-    end = len(text) if end < 0 else end
+    start, end = line
     answer = canonical(text[start:end]).removesuffix(".").rstrip() if end - start <= MAX_LINE else ""
     return answer or None, end
-
-
-def _lines(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
-    """Spans of the first lines of text[start:stop] that hold anything, without the space around them."""
-    for _ in range(MAX_LINES):
-        first = _INK.search(text, start, stop)
-        if first is None:
-            return
-        end = text.find("\n", first.start(), stop)
-        end = stop if end < 0 else end
-        yield first.start(), first.start() + len(text[first.start() : end].rstrip())
-        start = end
