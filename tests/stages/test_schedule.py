@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -60,6 +61,28 @@ def test_a_gate_opens_composites_once_the_atomic_cells_are_mastered():
     assert cells(gated.next(100)) == atomic
     gated.observe(*answered([TASKS["people"].problem("train", "contextual/1", i) for i in range(8)]))
     assert cells(gated.next(100)) == {*atomic, "complementary/2"}
+
+
+def test_credit_that_comes_late_goes_to_the_cells_that_earned_it():
+    late, prompt = (schedule(type="sec", alpha=0.5, tau=0.4) for _ in range(2))
+    first, second = late.next(12), late.next(12)  # the second batch is drawn before the first one's scores are there
+    assert first == prompt.next(12)
+    for problems in (first, second):
+        groups, rewards, advantages, scored = answered(problems)
+        advantages = np.array([[1.0, -1.0] if group.problem.cell == "parametric/1" else [0.0, 0.0] for group in groups])
+        scored[0] = False  # a group that was lost: counted where it was drawn
+        shown = late.observe(groups, rewards, advantages, scored)
+        lost = dict(zip(shown["arm"], shown["unscored"], strict=True))
+        assert {arm.rpartition(":")[2]: count for arm, count in lost.items() if count} == {problems[0].cell: 2}
+        drawn = {arm.rpartition(":")[2]: count for arm, count in zip(shown["arm"], shown["drawn"], strict=True)}
+        assert {cell: count for cell, count in drawn.items() if count} == Counter(each.cell for each in problems)
+    # mean |advantage| of 1 twice: 0 -> .5 -> .75; nothing for the other two
+    learned = late.state_dict()["scheduler"]["curriculum"]
+    assert dict(zip(learned["weights"], learned["memory"]["values"], strict=True)) == {
+        ATOMIC[0]: 0.75,
+        ATOMIC[1]: 0.0,
+        "people:train:complementary/2": 0.0,
+    }
 
 
 def test_the_plan_of_a_gate_names_what_unlocks_each_cell(tmp_path):
