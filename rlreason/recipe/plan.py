@@ -65,7 +65,8 @@ class PlannedStage:
         config: its section of the recipe.
         arms: names of the arms that go through it, or use the scorer that it trains, in the recipe's order.
         scorer: of an `rl` stage whose credit needs one of the recipe's scorers.
-        reference: id of the stage whose checkpoint the policy is held near, where that is another arm's.
+        reference: id of the stage whose checkpoint the policy is held near, where the recipe names an arm for that;
+            None: the arm is the recipe's model, or none is named.
         match: of a stage that stops at another's budget.
     """
 
@@ -321,8 +322,8 @@ class _Identities:
             }
         if match is not None:
             decides["match"] = {"stage": match.stage, "by": match.by}
-        if reference is not None:
-            decides["reference"] = reference
+        if isinstance(config, OnPolicy) and config.reference_arm is not None:
+            decides["reference"] = reference or "model"
         id = self._id(config.type, settings, used, decides, parent, seed)
         return PlannedStage(id, name, config.type, seed, parent, config, (), scorer, match, reference)
 

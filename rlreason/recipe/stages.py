@@ -100,7 +100,7 @@ class OnPolicy(Config):
     """Stop where another stage's samples, tokens or operations are spent; `updates` is then the most that may be
     made."""
     max_skipped: NonNegativeInt = 3
-    """Optimizer updates in a row that may be skipped because the loss was not a number; the next one stops the run."""
+    """Updates in a row that may make no step because the loss was not a number; the next one stops the run."""
     checkpoint_every: PositiveInt = 10
     """Updates between resumable checkpoints."""
 

@@ -227,7 +227,7 @@ def restore_state(context: Context, stage: PlannedStage, schedule: Schedule) -> 
 
 def policy_settings(context: Context, stage: PlannedStage, config: OnPolicyStage, parent: Path) -> PolicySettings:
     """What the learner needs to know of the stage."""
-    reference = parent if stage.reference is None else context.checkpoint(stage.reference)
+    reference = parent if config.reference_arm is None else context.model(stage.reference, stage.seed)
     return PolicySettings(
         optimizer=config.optimizer,
         loss=config.loss,
@@ -283,7 +283,7 @@ def run_rl(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, 
             metrics = run_update(context, stage, config, update, schedule)
             spent = context.meter.take()
             log.add(update, {**metrics, **spent.metrics()})
-            skipped = skipped + 1 if metrics["skipped"] else 0
+            skipped = skipped + 1 if metrics["skipped"] == 1 else 0  # a share of the minibatches
             check_skipped(stage, skipped, config.max_skipped)
             context.progress.stage_advanced(stage, update, metrics)
             if allowance is not None and allowance.take(spent):

@@ -254,4 +254,6 @@ def test_a_reference_counts_by_its_stage_and_not_by_its_arm_s_name(load: Any) ->
     rl = next(stage for stage in named.stages if stage.type == "rl")
     assert rl.reference == rl.parent and rl.needs == (rl.parent,)
     own_start = planned("stages.rl.kl={weight: 0.1}")
-    assert rl.id not in {stage.id for stage in own_start.stages}
+    model = planned("stages.rl.kl={weight: 0.1, reference: bare}", "arms.bare=[]")
+    ids = {next(stage.id for stage in each.stages if stage.type == "rl") for each in (named, own_start, model)}
+    assert len(ids) == 3
