@@ -217,6 +217,53 @@ def tasks(
 
 
 @app.command()
+def difficulty(
+    source: TaskOrRecipe,
+    model: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Hugging Face directory to ask; left out: nobody is asked.")
+    ] = None,
+    task: TaskName = None,
+    level: Annotated[str, typer.Option(help="The split to ask, such as iid or zero_shot.")] = "iid",
+    cell: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATTERN", help='Cells, such as "complementary/*"; default all. Repeatable.'),
+    ] = None,
+    problems: Annotated[int, typer.Option(min=1, help="Problems a cell.")] = 64,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The model's budget of tokens.")] = 128,
+    interpolation: Annotated[
+        bool, typer.Option("--interpolation", help="Also fit interpolators to training problems: seconds a cell.")
+    ] = False,
+    parameters: Parameters = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how hard a task's cells are: for a model, for a guesser, and for interpolation.
+
+    \b
+      rlreason difficulty quickstart --model recipes/models/tiny-base
+      rlreason difficulty rules --set rule=rule90 --level zero_shot --interpolation
+    """
+    from rlreason.difficulty import measure
+    from rlreason.display import print_difficulty, print_json
+    from rlreason.recipe.validation import resolve_model_folder
+    from rlreason.selection import cells_at, find_task
+
+    found = find_task(source, task, parameters or [])
+    measured = measure(
+        found,
+        level,
+        cells_at(found, level, cell or []),
+        model=resolve_model_folder(model, "--model", ()) if model else None,
+        problems=problems,
+        max_new_tokens=max_new_tokens,
+        interpolation=interpolation,
+    )
+    if as_json:
+        print_json([each.as_json() for each in measured])
+    else:
+        print_difficulty(measured)
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")],
     as_json: Json = False,

@@ -19,7 +19,8 @@ from rich.text import Text
 from rlreason.doctor import Finding
 from rlreason.types import Problem
 
-if TYPE_CHECKING:  # it brings numpy and the pool
+if TYPE_CHECKING:  # they bring numpy and the pool
+    from rlreason.difficulty import CellDifficulty
     from rlreason.rewards.check import Report
 
 STATUS_STYLE = {"ok": "green", "warn": "yellow", "missing": "red"}
@@ -81,6 +82,27 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     for name, value in _flat(figures):
         table.add_row(Text(name), Text(f"{value:,.4g}" if isinstance(value, float) else str(value)))
     Console().print(table)
+
+
+def print_difficulty(cells: Iterable[CellDifficulty]) -> None:
+    """The table of `rlreason difficulty`, without the columns that nobody has."""
+    rows = list(cells)
+    shown = {
+        "right": [_percent(row.right) for row in rows],
+        "every step right": [_percent(row.every_step_right) for row in rows],
+        "tokens": ["" if row.tokens is None else f"{row.tokens:.0f}" for row in rows],
+        "cut off": [_percent(row.cut_off) for row in rows],
+        "chance": [_percent(row.chance) for row in rows],
+        "answers": ["" if row.answer_space is None else f"{row.answer_space:,.3g}" for row in rows],
+        "interpolation": [_percent(row.interpolation) for row in rows],
+    }
+    columns = {name: values for name, values in shown.items() if any(values)}
+    body = [(row.cell, row.problems, *(values[at] for values in columns.values())) for at, row in enumerate(rows)]
+    print_table(("cell", "problems", *columns), body)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}%"
 
 
 def print_reward_check(report: Report) -> None:
