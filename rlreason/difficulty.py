@@ -7,6 +7,7 @@ intervals and pass@k, are the business of recipes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -106,6 +107,7 @@ class _Model:
     """Greedy completions of a Hugging Face directory, on a GPU where there is one."""
 
     def __init__(self, folder: Path, max_new_tokens: int) -> None:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # of weights that load in a moment
         import torch
 
         from rlreason.engines.codec import TextCodec
