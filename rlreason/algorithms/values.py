@@ -6,12 +6,7 @@ import numpy as np
 
 
 def generalised_advantages(
-    rewards_at_end: np.ndarray,
-    values: np.ndarray,
-    lengths: np.ndarray,
-    gamma: float,
-    lam: float,
-    token_rewards: np.ndarray | None = None,
+    rewards_at_end: np.ndarray, values: np.ndarray, lengths: np.ndarray, gamma: float, lam: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Exponentially weighted sums of temporal-difference errors, and what the critic should have said.
 
@@ -23,7 +18,6 @@ def generalised_advantages(
         lengths: [B] int, tokens of each completion; 0 allowed (it gets nothing).
         gamma: discount a token.
         lam: 1 gives the return minus the value; 0 the one-step error.
-        token_rewards: [B, T] float, further rewards paid with each token (a KL penalty); None: none.
     Returns:
         (advantages [B, T], returns [B, T] = advantages + values), float64, 0 behind the length.
     Source:
@@ -31,7 +25,7 @@ def generalised_advantages(
     """
     own = np.arange(values.shape[1]) < lengths[:, None]
     values = np.where(own, values, 0.0).astype(np.float64)
-    rewards = np.zeros(values.shape) if token_rewards is None else np.where(own, token_rewards, 0.0).astype(np.float64)
+    rewards = np.zeros(values.shape)
     rows = np.flatnonzero(lengths)
     rewards[rows, lengths[rows] - 1] += rewards_at_end[rows]
     following = np.pad(values[:, 1:], ((0, 0), (0, 1)))

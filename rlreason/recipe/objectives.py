@@ -118,7 +118,7 @@ class Kl(Config):
 
     weight: PositiveFloat
     place: Literal["loss", "advantage"] = "loss"
-    """loss: a term of the loss; advantage: taken off each token's advantage, as part of its reward."""
+    """loss: a term of the loss; advantage: taken off each token's own advantage, after credit was shared out."""
     estimator: Literal["k1", "k2", "k3"] = "k3"
     """Of log policy - log reference (Schulman 2020)."""
     reference: str | None = None

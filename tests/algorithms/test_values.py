@@ -15,19 +15,6 @@ def test_advantages_worked_by_hand():
     assert returns.tolist() == [[1.375, 3.5, 8.0, 0.0]]
 
 
-def test_rewards_of_tokens_are_paid_with_them():
-    # gamma = lambda = 1, values 0: the sum of what is still to come; behind the length nothing is paid
-    advantages, _ = generalised_advantages(
-        np.array([1.0, 1.0]),
-        np.zeros((2, 3)),
-        np.array([3, 1]),
-        gamma=1.0,
-        lam=1.0,
-        token_rewards=np.array([[-0.1, -0.2, -0.3], [-0.1, np.nan, 7.0]]),
-    )
-    assert advantages == pytest.approx(np.array([[0.4, 0.5, 0.7], [0.9, 0.0, 0.0]]))
-
-
 def test_an_empty_completion_gets_nothing_and_pays_nobody():
     advantages, returns = generalised_advantages(np.array([5.0, 1.0]), np.zeros((2, 2)), np.array([0, 2]), 1.0, 1.0)
     assert advantages.tolist() == returns.tolist() == [[0.0, 0.0], [1.0, 1.0]]
