@@ -14,16 +14,22 @@ import numpy as np
 from rlreason.algorithms.pass_at_k import pass_at_k
 
 
+def rewards_differ(rewards: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """[P] bool, whether the scored rewards of a group are not all equal; arguments as in the functions below."""
+    highest = np.where(scored, rewards, -np.inf).max(axis=1)
+    lowest = np.where(scored, rewards, np.inf).min(axis=1)
+    differ: np.ndarray = highest > lowest
+    return differ
+
+
 def _centred(rewards: np.ndarray, scored: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(reward minus its group's mean [P, G], 0 where unscored; that mean [P, 1]; the scored [P, 1], at least 1)."""
     valid = np.where(scored, rewards, 0.0)
     count = np.maximum(scored.sum(axis=1, keepdims=True), 1)
     mean = valid.sum(axis=1, keepdims=True) / count
-    lowest = np.where(scored, rewards, np.inf).min(axis=1, keepdims=True)
-    highest = np.where(scored, rewards, -np.inf).max(axis=1, keepdims=True)
     # Equality is decided on the rewards themselves: a mean of equal floats can differ from them in the last bit, and
     # dividing that residue by a tiny deviation would make an advantage of rounding noise.
-    return np.where(scored & (highest > lowest), valid - mean, 0.0), mean, count
+    return np.where(scored & rewards_differ(rewards, scored)[:, None], valid - mean, 0.0), mean, count
 
 
 def group_relative_advantages(

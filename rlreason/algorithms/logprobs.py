@@ -34,8 +34,10 @@ def _chunk(
     normaliser = torch.logsumexp(logits, dim=-1)
     logprobs = logits.gather(1, targets[:, None]).squeeze(1) - normaliser
     with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
-        # finite where the probability is 0, so that 0 x log 0 is 0 and so is its gradient
-        log_probabilities = (logits - normaliser[:, None]).clamp_min(torch.finfo(logits.dtype).min)
+        log_probabilities = logits - normaliser[:, None]
+        if top_p < 1:
+            # finite where the probability is 0, so that 0 x log 0 is 0 and so is its gradient
+            log_probabilities = log_probabilities.clamp_min(torch.finfo(logits.dtype).min)
         entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
     return logprobs, entropy
 

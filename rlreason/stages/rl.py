@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rlreason.algorithms.advantages import rewards_differ
 from rlreason.algorithms.seeding import derive_seed
 from rlreason.engines.checkpoints import PARTIAL, finish, newest_state, promote
 from rlreason.engines.protocols import PolicySettings
@@ -121,14 +122,6 @@ def draw_groups(
     # those with something to teach first, each kind in the order drawn
     order = np.argsort(~differ, kind="stable") if config.dynamic_sampling else np.arange(len(groups))
     return Drawn(groups, rewards, scored, np.sort(order[: config.prompts_per_update]))
-
-
-def rewards_differ(rewards: np.ndarray, scored: np.ndarray) -> np.ndarray:
-    """[P] bool, whether the scored rewards of a group are not all equal."""
-    highest = np.where(scored, rewards, -np.inf).max(axis=1)
-    lowest = np.where(scored, rewards, np.inf).min(axis=1)
-    differ: np.ndarray = highest > lowest
-    return differ
 
 
 def learn(

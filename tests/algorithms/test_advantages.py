@@ -12,6 +12,7 @@ from rlreason.algorithms.advantages import (
     leave_one_out_advantages,
     maximum_likelihood_advantages,
     pass_at_k_advantages,
+    rewards_differ,
 )
 
 NO = np.nan
@@ -273,3 +274,8 @@ def test_what_a_factor_on_all_rewards_does(method, power, drawn, factor):
     rewards, scored = np.abs(drawn[0]), drawn[1]
     expected = METHODS[method](rewards, scored) * factor**power
     assert METHODS[method](rewards * factor, scored) == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_groups_whose_scored_rewards_are_all_equal_have_nothing_to_teach():
+    rewards = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, np.nan], [0.0, np.nan, np.nan], [np.nan] * 3])
+    assert rewards_differ(rewards, ~np.isnan(rewards)).tolist() == [True, False, False, False]

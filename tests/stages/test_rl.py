@@ -7,7 +7,7 @@ import pytest
 from rlreason.engines.protocols import PolicyBatch
 from rlreason.errors import ScoringFailed
 from rlreason.stages.advantages import Assigned
-from rlreason.stages.rl import Clock, learn, rewards_differ, rewards_of
+from rlreason.stages.rl import Clock, learn, rewards_of
 from rlreason.types import Score
 from tests.stages.groups import config, failed, group
 
@@ -62,8 +62,3 @@ def test_a_clock_accounts_for_all_the_time():
     assert metrics["seconds_learn"] >= 0.02
     assert metrics["seconds_other"] >= 0.02
     assert metrics["seconds"] == pytest.approx(metrics["seconds_learn"] + metrics["seconds_other"])
-
-
-def test_groups_whose_scored_rewards_are_all_equal_have_nothing_to_teach():
-    rewards = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, np.nan], [0.0, np.nan, np.nan], [np.nan] * 3])
-    assert rewards_differ(rewards, ~np.isnan(rewards)).tolist() == [True, False, False, False]
