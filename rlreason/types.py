@@ -88,6 +88,8 @@ class DerivationCheck:
         first_error: index of the first step that is not right; len(steps) where the steps are right but stop early;
             None where derivation_correct.
         first_error_kind: the kind of that first error; "" where derivation_correct.
+        reward: what the task itself pays, where it grades more finely than right or wrong, or in another way.
+        parts: the named numbers that `reward` was made from.
     """
 
     answer: str | None
@@ -96,11 +98,16 @@ class DerivationCheck:
     steps: tuple[Step, ...] = ()
     first_error: int | None = None
     first_error_kind: str = ""
+    reward: float | None = None
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """What one sample of a generator produced. Tokens are never decoded and encoded again on the way to the learner.
+
+    Of a task of several turns, `tokens` and `text` hold everything after the prompt: what the policy wrote and what the
+    environment answered, in turn.
 
     Attributes:
         prompt_tokens: [P] int32.
@@ -110,6 +117,8 @@ class Completion:
         finish_reason: "stop" where the end token was sampled, "length" where the budget ran out.
         policy_version: version of the weights that sampled it.
         seed: the seed of this sample.
+        loss_mask: [T] bool, the tokens that the policy sampled; None: all of them.
+        turns: of a task of several turns, the text of each of the policy's.
     """
 
     prompt_tokens: np.ndarray
@@ -119,6 +128,8 @@ class Completion:
     finish_reason: FinishReason
     policy_version: int
     seed: int
+    loss_mask: np.ndarray | None = None
+    turns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ Examples to copy from stand in the top-level `rewards/` folder.
 
 from __future__ import annotations
 
+from typing import Any
+
 from rlreason.rewards.contract import reward
 from rlreason.types import DerivationCheck, Problem
 
@@ -32,3 +34,15 @@ def derivation(problem: Problem, completion: str, derivation: DerivationCheck) -
 def format(problem: Problem, completion: str, derivation: DerivationCheck) -> float:
     """1 where a final answer could be read from the text, right or wrong, else 0."""
     return float(derivation.answer is not None)
+
+
+@reward
+def environment(problem: Problem, completion: str, derivation: DerivationCheck) -> dict[str, Any]:
+    """What the task itself pays, and the parts it was made from: for tasks that come with a scorer of their own.
+
+    Raises:
+        ValueError: the task pays nothing of its own.
+    """
+    if derivation.reward is None:
+        raise ValueError(f"task {problem.task!r} has no reward of its own; use rlreason.rewards.builtin:answer")
+    return {"reward": derivation.reward, "parts": derivation.parts}

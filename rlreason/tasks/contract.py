@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from rlreason.errors import TaskError, one_of
+from rlreason.tasks.environment import Environment
 from rlreason.types import DerivationCheck, Problem
 
 
@@ -77,6 +78,15 @@ class Task(ABC):
     @abstractmethod
     def check(self, problem: Problem, text: str) -> DerivationCheck:
         """Judge a completion step by step. Never raises on hostile text, and never evaluates it."""
+
+    @property
+    def max_turns(self) -> int:
+        """Turns of the policy in an episode, at most. 1: the task is asked and answered, and has no environment."""
+        return 1
+
+    def environment(self, problem: Problem) -> Environment:
+        """A new episode of a problem, for tasks of several turns; their `check` judges a text that was not played."""
+        raise TaskError(f"task {self.name!r} (type {self.type}) has one turn and no environment")
 
     @property
     def has_texts(self) -> bool:
