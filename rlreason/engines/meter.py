@@ -113,7 +113,8 @@ class Meter:
 
 class MeteredGenerator:
     """A generator whose requests are counted. A prompt that stands several times in a request is computed once, as the
-    engines do it; a request that repeats it is counted anew."""
+    engines do it; a request that repeats it is counted anew. An episode is one sample of its first prompt, and every
+    turn reads anew all that was before it."""
 
     def __init__(self, generator: Generator, meter: Meter) -> None:
         self._generator, self._meter = generator, meter
@@ -130,7 +131,10 @@ class MeteredGenerator:
         if self._meter.cost:
             attended = attended_keys(computed).sum() + attended_keys(batch.lengths, before).sum()
             flops = self._meter.cost.forward(computed.sum() + sampled, attended)
-        self._meter.add(Spending(samples=len(prompts), sampled_tokens=sampled, flops=flops), distinct)
+        if settings.continued:
+            self._meter.add(Spending(sampled_tokens=sampled, flops=flops))
+        else:
+            self._meter.add(Spending(samples=len(prompts), sampled_tokens=sampled, flops=flops), distinct)
         return batch
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from rlreason.algorithms.corrections import importance_weights, mismatch_figures
 from rlreason.algorithms.kl import kl_estimate
 from rlreason.algorithms.losses import TokenLosses, cispo, clipped_surrogate, sequence_surrogate
-from rlreason.engines.policy import MicroBatch, PolicyModule, micro_batch
+from rlreason.engines.policy import MicroBatch, PolicyModule, micro_batch, sampled_places
 from rlreason.engines.protocols import PolicyBatch, PolicyFigures, PolicySettings
 from rlreason.errors import RunFailed, WeightSyncMismatch
 
@@ -56,7 +56,7 @@ class UpdateTally:
     """Sums over the micro-batches of an update, from which its metrics are made.
 
     Attributes:
-        sums: name -> sum over the update's completion tokens, but "loss" (the update's), "held" (tokens that are not
+        sums: name -> sum over the update's sampled tokens, but "loss" (the update's), "held" (tokens that are not
             padding) and "computed" (positions). Ranks add theirs up.
         largest_ratio: of the learner's probability of a token to the generator's; ranks take the largest.
     """
@@ -200,7 +200,7 @@ def policy_figures(
     for indices in plan:
         part = micro_batch(batch, indices, device)
         logprobs, _, values = module(*part.asked, settings.temperature, settings.top_p)
-        at = [np.arange(starts[index], starts[index + 1]) for index in indices]
+        at = [sampled_places(batch, starts[index], starts[index + 1]) for index in indices]
         if at:
             where = np.concatenate(at)
             found.logprobs[where] = logprobs.float().cpu().numpy()

@@ -25,14 +25,16 @@ from rlreason.recipe.training import Optimizer
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Rows that go through the model together, right-padded, and the N completion tokens in them.
+    """Rows that go through the model together, right-padded, and the N sampled tokens in them.
+
+    What an environment said between a policy's turns is in the rows and among none of the N.
 
     Attributes:
         tokens: [R, L] int64. Padding is on the right, where a causal model's earlier positions cannot see it, so no
             attention mask is needed and the fast causal kernel is used.
         rows, columns: [N] int64, position in `tokens` of the hidden state that predicts each completion token. A row
             holds one whole completion, so `rows` also says which completion a token is of.
-        targets: [N] int64, the completion tokens.
+        targets: [N] int64, the sampled tokens.
         generator_logprobs, advantages, weights: [N] float32.
         proximal_logprobs, returns: [N] float32, or None: see `protocols.PolicyBatch`.
         held: tokens that are not padding.
@@ -128,6 +130,12 @@ def load_policy(
     return policy, reference.requires_grad_(False).eval()
 
 
+def sampled_places(batch: PolicyBatch, start: int, stop: int) -> np.ndarray:
+    """[N] int: which of the batch's completion tokens from `start` to `stop` the policy sampled."""
+    places = np.arange(start, stop)
+    return places if batch.loss_mask is None else places[batch.loss_mask[start:stop]]
+
+
 def micro_batch(batch: PolicyBatch, indices: Sequence[int], device: torch.device) -> MicroBatch:
     """The sequences `indices` of an update as padded rows. No indices: one row of one token, with nothing trained."""
     totals = batch.prompt_lengths + batch.lengths
@@ -138,10 +146,10 @@ def micro_batch(batch: PolicyBatch, indices: Sequence[int], device: torch.device
     rows, columns, picked = [], [], []
     for row, index in enumerate(indices):
         tokens[row, : totals[index]] = batch.tokens[starts[index] : starts[index + 1]]
-        length, prompt = int(batch.lengths[index]), int(batch.prompt_lengths[index])
-        rows.append(np.full(length, row))
-        columns.append(np.arange(prompt - 1, prompt - 1 + length))
-        picked.append(np.arange(completion_starts[index], completion_starts[index + 1]))
+        own = sampled_places(batch, completion_starts[index], completion_starts[index + 1])
+        rows.append(np.full(len(own), row))
+        columns.append(own - completion_starts[index] + batch.prompt_lengths[index] - 1)
+        picked.append(own)
     flat = np.concatenate(picked) if picked else np.zeros(0, dtype=np.int64)
     row_index = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
     column_index = np.concatenate(columns) if columns else np.zeros(0, dtype=np.int64)

@@ -26,12 +26,14 @@ class SamplingSettings:
     """How to draw. temperature 0 is greedy; logprobs are those of the distribution that was sampled from.
 
     With ignore_end the end token is a token like any other, so that every completion has max_new_tokens: for measuring.
+    With continued the prompts are episodes that go on: no new samples, for whoever counts these.
     """
 
     temperature: float
     top_p: float
     max_new_tokens: int
     ignore_end: bool = False
+    continued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +84,14 @@ class PolicyBatch:
     Attributes:
         tokens: [sum(prompt_lengths + lengths)] int32, prompt and completion of each sequence in turn.
         prompt_lengths, lengths: [S] int32, tokens of the prompt, of the completion.
-        generator_logprobs: [sum(lengths)] float32.
+        generator_logprobs: [sum(lengths)] float32; ignored where `loss_mask` is False.
         advantages: [sum(lengths)] float32, one a completion token.
         weights: [sum(lengths)] float32, weight of each completion token in the update's loss (0: not trained).
         proximal_logprobs: [sum(lengths)] float32, the learner's own before the first of several updates on the same
             rollouts; None: its present ones (where a correction asks for them at all).
         returns: [sum(lengths)] float32, what the critic is to predict; None where there is none.
+        loss_mask: [sum(lengths)] bool, the completion tokens that the policy sampled. The others are read like the
+            prompt, and are in no figure and no mean; None: there are none.
     """
 
     tokens: np.ndarray
@@ -98,6 +102,7 @@ class PolicyBatch:
     weights: np.ndarray
     proximal_logprobs: np.ndarray | None = None
     returns: np.ndarray | None = None
+    loss_mask: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,8 @@ class PolicyFigures:
     """What a learner says of the completion tokens of a `PolicyBatch` as it is now, without training.
 
     Attributes:
-        logprobs: [sum(lengths)] float32.
-        values: [sum(lengths)] float32, what the critic expects before each token; 0 without a critic.
+        logprobs: [sum(lengths)] float32; 0 where the batch's `loss_mask` is False.
+        values: [sum(lengths)] float32, what the critic expects before each token; 0 there too, and without a critic.
     """
 
     logprobs: np.ndarray

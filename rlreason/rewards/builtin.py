@@ -23,7 +23,15 @@ def derivation(problem: Problem, completion: str, derivation: DerivationCheck) -
 
     A derivation that stops early, or whose answer does not follow, counts as one more step that is not right: two
     right steps and a wrong answer pay 2/3.
+
+    Raises:
+        ValueError: the task does not check the steps of this problem.
     """
+    if derivation.derivation_correct is None:
+        raise ValueError(
+            f"task {problem.task!r} does not check the steps of problem {problem.id!r}; use "
+            "rlreason.rewards.builtin:answer"
+        )
     if derivation.derivation_correct:
         return 1.0
     right = sum(step.verdict == "right" for step in derivation.steps)

@@ -1,6 +1,7 @@
 """Scores completions in this process: the task's check first, then the rubric's rewards, then their combination.
 
-A worker of `pool` runs all but the last, which needs no plug-in and is done by whoever asked, while the worker goes on.
+Of tasks of several turns it also answers unfinished episodes, since their environments may be anybody's code. A worker
+of `pool` runs all but the combination, which needs no plug-in and is done by whoever asked, while the worker goes on.
 Everything a plug-in may raise or return becomes a Score or a typed failure here; deadlines, memory caps and crashes are
 the pool's affair, which `mark` tells what is being worked on.
 """
@@ -24,6 +25,7 @@ from rlreason.rewards.isolated import in_fork
 from rlreason.rewards.loader import LoadedReward, resolve
 from rlreason.rewards.rubric import Combine, Part, combine, judged, recorded
 from rlreason.tasks.contract import Task
+from rlreason.tasks.environment import replay
 from rlreason.types import DerivationCheck, Problem, Score
 
 CHECK = 0
@@ -54,10 +56,34 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One completion to score. With a `failure` already known, only the task's check is run."""
+    """One completion to score, or one episode to answer.
+
+    Attributes:
+        failure: where one is known already, only the task's check is run.
+        turns: of a task of several turns, the policy's; the check is then the environment's verdict over them. Empty:
+            the check reads the completion.
+        answer: what the environment says to the last of the turns is asked, and no score.
+    """
 
     problem: Problem
     completion: str
+    failure: str = ""
+    turns: tuple[str, ...] = ()
+    answer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an environment says to the last turn of an episode.
+
+    Attributes:
+        observation: what the policy reads next; "" where the episode is over.
+        done: the episode is over.
+        failure: "" or the typed cause for which there is no answer.
+    """
+
+    observation: str = ""
+    done: bool = False
     failure: str = ""
 
 
@@ -68,12 +94,14 @@ class Judgement:
     Attributes:
         check: None where the check itself failed.
         scores: a part's name -> what its plug-in returned; all parts are there where there is no failure.
-        failure: "" or the typed cause for which the completion has no reward.
+        failure: "" or the typed cause for which the completion has no reward, or the episode no answer.
+        answer: where one was asked: what is to be observed, and whether the episode is over.
     """
 
     check: DerivationCheck | None = None
     scores: dict[str, Score] = field(default_factory=dict)
     failure: str = ""
+    answer: tuple[str, bool] | None = None
 
     @property
     def checked(self) -> DerivationCheck:
@@ -93,6 +121,13 @@ def combined(how: Combine, parts: tuple[Part, ...], judgement: Judgement) -> Sco
         except Unscored as unscored:
             failure = str(unscored)
     return judged(judgement.check, reward=None, parts=recorded(judgement.scores), failure=failure)
+
+
+def answered(judgement: Judgement) -> Answer:
+    """The answer to an episode that was asked for one."""
+    if judgement.answer is None:
+        return Answer(failure=judgement.failure)
+    return Answer(*judgement.answer)
 
 
 class Grader:
@@ -134,12 +169,17 @@ class Grader:
         """Judge all requests, in order.
 
         Args:
-            requests: [N].
+            requests: [N], all to be scored or all to be answered.
             mark: called as mark(item, phase) before each step of the work, item N standing for all of them together.
             deliver: called N times, with what was said of each request, as soon as it is known.
         Raises:
             MemoryError: what was marked last did not fit.
         """
+        if requests and requests[0].answer:
+            for item, request in enumerate(requests):
+                mark(item, CHECK)
+                deliver(self._answer(request))
+            return
         if not self._together:
             for item, request in enumerate(requests):
                 deliver(self._alone(item, request, mark))
@@ -156,12 +196,32 @@ class Grader:
         for judgement in judgements:
             deliver(judgement)
 
+    def _answer(self, request: Request) -> Judgement:
+        """What the environment says to an episode that is not over yet."""
+        if request.failure:
+            return Judgement(failure=request.failure)
+        try:
+            episode = replay(self._tasks[request.problem.task].environment(request.problem), request.turns)
+            said = "" if episode.done else episode.observe()
+            # it is to be encoded, and a lone surrogate cannot be
+            return Judgement(answer=(said.encode("utf-8", "replace").decode(), bool(episode.done)))
+        except MemoryError:
+            raise
+        except BaseException as error:
+            return Judgement(failure=str(Unscored(FailureKind.CHECK_FAILED, f"raised {describe(error)}")))
+
+    def _check(self, request: Request) -> DerivationCheck:
+        task = self._tasks[request.problem.task]
+        if request.turns:
+            return replay(task.environment(request.problem), request.turns).score()
+        return task.check(request.problem, request.completion)
+
     def _alone(self, item: int, request: Request, mark: Mark) -> Judgement:
         """The check and the rewards that take one completion at a time."""
         judgement = Judgement(failure=request.failure)
         mark(item, CHECK)
         try:
-            judgement.check = self._tasks[request.problem.task].check(request.problem, request.completion)
+            judgement.check = self._check(request)
         except MemoryError:
             raise
         except BaseException as error:

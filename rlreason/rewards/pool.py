@@ -1,10 +1,11 @@
 """Scores completions in killable worker processes, so that no reward can hang, crash or poison a run.
 
 A completion's text and problem go in, a Score comes out, in order; what could not be scored is a Score with a typed
-`failure`, never a silent 0.0. One thread of this process watches each worker: requests travel in chunks for speed, but
-deadlines hold for each completion in wall time, inside C code too, because the watcher sees which one is being worked
-on and kills the worker with its children. Only the guilty completion is lost; the others of its chunk are scored
-again. No signals or event loops are used here, so the pool works from any thread and inside Ray actors.
+`failure`, never a silent 0.0. Environments answer episodes of several turns in the same way. One thread of this process
+watches each worker: requests travel in chunks for speed, but deadlines hold for each completion in wall time, inside C
+code too, because the watcher sees which one is being worked on and kills the worker with its children. Only the guilty
+completion is lost; the others of its chunk are scored again. No signals or event loops are used here, so the pool works
+from any thread and inside Ray actors.
 
 One completion does not decide over the next: a worker in which functions of the grader or the plug-in were replaced is
 itself replaced (`guard`), and a `fresh` reward scores each completion in a fork (`isolated`). What is not stopped: a
@@ -25,12 +26,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from rlreason.errors import ScoringFailed, TaskError, one_of
 from rlreason.recipe.schema import Rubric
 from rlreason.rewards.failures import FailureKind, Unscored
-from rlreason.rewards.grading import CHECK, Judgement, Request, Setup, combined, overdue
+from rlreason.rewards.grading import CHECK, Answer, Judgement, Request, Setup, answered, combined, overdue
 from rlreason.rewards.process import CHECK_DEADLINE_S, Fault, Outcome, WorkerProcess
 from rlreason.rewards.rubric import parts_of
 from rlreason.rewards.wire import pack_judgements, pack_requests, unpack_judgements
@@ -43,12 +44,15 @@ LOSSES = 8
 or crash always, and scoring stops instead of paying a deadline and a new worker for every other one."""
 
 
-class _Batch:
-    """Where the results of one call of `ScoringPool.score` come in, from the watchers' threads to the caller's."""
+Result = TypeVar("Result", Score, Answer)
 
-    def __init__(self, size: int, finish: Callable[[Judgement], Score]) -> None:
+
+class _Batch(Generic[Result]):
+    """Where the results of one call of the pool come in, from the watchers' threads to the caller's."""
+
+    def __init__(self, size: int, finish: Callable[[Judgement], Result]) -> None:
         self._size = size
-        self._finish = finish
+        self._finish: Callable[[Judgement], Result] = finish
         self._arrivals: queue.SimpleQueue[tuple[Sequence[int], bytes] | _Loss | BaseException] = queue.SimpleQueue()
         self.over = False
         """Nobody waits for it any more."""
@@ -63,18 +67,18 @@ class _Batch:
     def fail(self, error: BaseException) -> None:
         self._arrivals.put(error)
 
-    def wait(self) -> list[Score]:
-        """All Scores, in the order of their positions. They are put together here, while the workers go on."""
-        scores: dict[int, Score] = {}
+    def wait(self) -> list[Result]:
+        """All results, in the order of their positions. They are put together here, while the workers go on."""
+        results: dict[int, Result] = {}
         losses = 0
         try:
-            while len(scores) < self._size:
+            while len(results) < self._size:
                 match self._arrivals.get():
                     case (positions, packed):
-                        scores.update(zip(positions, map(self._finish, unpack_judgements(packed)), strict=True))
+                        results.update(zip(positions, map(self._finish, unpack_judgements(packed)), strict=True))
                     case _Loss(cause):
                         losses += 1
-                        if losses >= LOSSES and all(score.reward is None for score in scores.values()):
+                        if losses >= LOSSES and all(result.failure for result in results.values()):
                             raise ScoringFailed(
                                 f"{losses} completions hung or crashed their worker and none could be scored; the last "
                                 f"time: {cause}. No step was made; mend the reward or raise its deadline_s, and run "
@@ -84,7 +88,7 @@ class _Batch:
                         raise error
         finally:
             self.over = True
-        return [scores[position] for position in range(self._size)]
+        return [results[position] for position in range(self._size)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ class _Loss:
 class _Chunk:
     """Requests that travel together. `retried`: one that a worker died with before, now alone."""
 
-    batch: _Batch = field(repr=False)
+    batch: _Batch[Any] = field(repr=False)
     positions: Sequence[int]
     requests: Sequence[Request]
     retried: bool = False
@@ -163,11 +167,13 @@ class ScoringPool:
         for ready in self._ready:
             ready.result()
 
-    def score(self, requests: Sequence[tuple[Problem, str]]) -> list[Score]:
+    def score(self, requests: Sequence[tuple[Problem, str]], turns: Sequence[Sequence[str]] = ()) -> list[Score]:
         """Score completions.
 
         Args:
             requests: [N] pairs of a problem and a completion's text.
+            turns: [N], what the policy wrote in each turn of the episodes that were played, no turns for the other
+                completions; empty: none was played.
         Returns:
             [N] Scores in the same order. Verdicts on answer, steps and derivation are the task's own check, also where
             the reward failed.
@@ -176,16 +182,35 @@ class ScoringPool:
             TaskError: a problem is of a task that the pool was not given.
             ScoringFailed: the pool is closed, its workers cannot be started, or the reward seems to hang always.
         """
-        for problem, _ in requests:
-            if problem.task not in self._setup.tasks:
-                raise TaskError(one_of(f"task of problem {problem.id!r}", problem.task, self._setup.tasks))
+        played = turns or [()] * len(requests)
+        asked = [Request(*pair, turns=tuple(own)) for pair, own in zip(requests, played, strict=True)]
+        return self._all(asked, partial(combined, self._setup.combine, self._setup.parts))
+
+    def respond(self, episodes: Sequence[tuple[Problem, Sequence[str]]]) -> list[Answer]:
+        """Have the tasks' environments answer episodes.
+
+        Args:
+            episodes: [N] pairs of a problem and the policy's turns so far.
+        Returns:
+            [N] Answers in the same order; one whose environment raised, hung or crashed has a failure.
+        Raises:
+            RewardError, TaskError, ScoringFailed: as `score`.
+        """
+        asked = [Request(problem, "", turns=tuple(turns), answer=True) for problem, turns in episodes]
+        return self._all(asked, answered)
+
+    def _all(self, requests: Sequence[Request], finish: Callable[[Judgement], Result]) -> list[Result]:
+        """The result of every request, in order."""
+        for request in requests:
+            if request.problem.task not in self._setup.tasks:
+                named = f"task of problem {request.problem.id!r}"
+                raise TaskError(one_of(named, request.problem.task, self._setup.tasks))
         if not requests:
             return []
-        batch = _Batch(len(requests), partial(combined, self._setup.combine, self._setup.parts))
+        batch = _Batch(len(requests), finish)
         start = 0
         for size in _chunk_sizes(len(requests), len(self._watchers)):
-            chunk = [Request(*request) for request in requests[start : start + size]]
-            self._enqueue(_Chunk(batch, range(start, start + size), chunk))
+            self._enqueue(_Chunk(batch, range(start, start + size), requests[start : start + size]))
             start += size
         return batch.wait()
 

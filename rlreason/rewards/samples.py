@@ -156,7 +156,7 @@ def _wrong_steps(task: Task, problems: Sequence[Problem]) -> Iterator[Sample]:
         head, tail = problem.target[: steps[0].start], problem.target[steps[0].end :]
         for text in (head + step + tail for step in foreign):
             verdict = task.check(problem, text)
-            if verdict.answer_correct and not verdict.derivation_correct:
+            if verdict.answer_correct and verdict.derivation_correct is False:
                 yield Sample(WRONG_STEP, problem, text)
                 break
 

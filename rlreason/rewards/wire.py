@@ -62,7 +62,7 @@ def _flat(judgement: Judgement) -> tuple[Any, ...]:
         (name, _SCORE(score) if score.parts or score.step_scores or score.correct is not None else score.reward)
         for name, score in judgement.scores.items()
     ]
-    return check, scores, judgement.failure
+    return check, scores, judgement.failure, judgement.answer
 
 
 @functools.lru_cache(maxsize=1024)
@@ -70,11 +70,14 @@ def _bare(reward: float) -> Score:
     return Score(reward)
 
 
-def _whole(check: list[Any] | None, scores: Sequence[tuple[str, Any]], failure: str) -> Judgement:
+def _whole(
+    check: list[Any] | None, scores: Sequence[tuple[str, Any]], failure: str, answer: tuple[str, bool] | None
+) -> Judgement:
     if check is not None:
         check[_STEPS] = tuple([_step(*step) for step in check[_STEPS]])
     return Judgement(
         None if check is None else DerivationCheck(*check),
         {name: Score(*value) if isinstance(value, tuple) else _bare(value) for name, value in scores},
         failure,
+        answer,
     )

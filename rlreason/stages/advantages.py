@@ -24,7 +24,7 @@ from rlreason.algorithms.values import generalised_advantages, whitened
 from rlreason.errors import RunFailed
 from rlreason.recipe.objectives import GaeAdvantage
 from rlreason.recipe.stages import OnPolicyStage
-from rlreason.stages.batches import padded, policy_batch
+from rlreason.stages.batches import padded, policy_batch, sampled_mask
 from rlreason.stages.context import Context
 from rlreason.stages.steps import token_credit
 from rlreason.types import Group
@@ -46,7 +46,8 @@ class Assigned:
 
     Attributes:
         advantages: [P, G] float64, of completions; with a critic the mean over a completion's tokens.
-        credit: [P, G, T] float64, of tokens, 0 behind a completion's last and where it is unscored.
+        credit: [P, G, T] float64, of tokens, 0 behind a completion's last, for those that the policy did not sample
+            and where the completion is unscored.
         returns: [P, G, T] float64, what the critic is to predict; None without one.
     """
 
@@ -83,14 +84,26 @@ def _by_values(
     config: OnPolicyStage,
     said: GaeAdvantage,
 ) -> Assigned:
-    """PPO's: the critic's values as they are before the update. A completion that was cut off ends like any other."""
-    lengths = np.array([len(rollout.completion.tokens) for group in groups for rollout in group.rollouts])
-    shape = (*scored.shape, int(lengths.max()))
+    """PPO's: the critic's values as they are before the update. A completion that was cut off ends like any other.
+
+    Of an episode the sampled tokens follow each other: what was observed between two is a transition and no action.
+    """
+    completions = [rollout.completion for group in groups for rollout in group.rollouts]
+    own = sampled_mask(completions)
+    shape, lengths = (*scored.shape, own.shape[1]), own.sum(axis=1)
     batch = policy_batch(groups, np.zeros(shape), scored, config)
-    values = padded(context.engines.learner.figures(batch).values, lengths)
+    values = context.engines.learner.figures(batch).values
+    values = padded(values if batch.loss_mask is None else values[batch.loss_mask], lengths)
     ends = np.where(scored, rewards, 0.0).reshape(-1)
     advantages, returns = generalised_advantages(ends, values, lengths, said.gamma, said.lam)
-    trained = (np.arange(shape[-1]) < lengths[:, None]) & scored.reshape(-1, 1)
+    trained = (np.arange(values.shape[1]) < lengths[:, None]) & scored.reshape(-1, 1)
     credit = np.where(trained, whitened(advantages, trained), 0.0)
     means = credit.sum(axis=1) / np.maximum(lengths, 1)
-    return Assigned(means.reshape(scored.shape), credit.reshape(shape), returns.reshape(shape))
+
+    def spread(compact: np.ndarray) -> np.ndarray:
+        """[B, sampled tokens] as [P, G, T], 0 for the others."""
+        tokens = np.zeros(own.shape)
+        tokens[own] = compact[np.arange(compact.shape[1]) < lengths[:, None]]
+        return tokens.reshape(shape)
+
+    return Assigned(means.reshape(scored.shape), spread(credit), spread(returns))

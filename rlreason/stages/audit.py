@@ -54,7 +54,7 @@ def outcome_metrics(groups: Sequence[Group], rewards: np.ndarray, informative: n
         "informative_groups": float(informative.mean()),
         "unscored": float(np.isnan(paid).sum()),
         **{f"unscored_{kind}": float(count) for kind, count in kinds.items()},
-        "completion_tokens_mean": _mean(np.array([len(rollout.completion.tokens) for rollout in rollouts])),
+        "completion_tokens_mean": _mean(np.array([rollout.completion.sampled_tokens for rollout in rollouts])),
         "cut_by_length": _mean(np.array([rollout.completion.finish_reason == "length" for rollout in rollouts])),
     }
 

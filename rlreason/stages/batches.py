@@ -9,7 +9,7 @@ import numpy as np
 from rlreason.algorithms.losses import token_weights
 from rlreason.engines.protocols import PolicyBatch
 from rlreason.recipe.stages import OnPolicy
-from rlreason.types import Group
+from rlreason.types import Completion, Group
 
 
 def policy_batch(
@@ -22,7 +22,7 @@ def policy_batch(
     proximal_logprobs: np.ndarray | None = None,
 ) -> PolicyBatch:
     """The rollouts of an optimizer update. Unscored ones carry weight 0, and those cut off by length where the recipe
-    masks them.
+    masks them; so does what an environment said.
 
     Args:
         credit: [P, G, T], the advantage of each token, padded behind a completion's last.
@@ -31,10 +31,13 @@ def policy_batch(
     """
     completions = [rollout.completion for group in groups for rollout in group.rollouts]
     lengths = np.array([len(completion.tokens) for completion in completions], dtype=np.int32)
+    sampled = np.array([completion.sampled_tokens for completion in completions])
+    several = any(completion.loss_mask is not None for completion in completions)
+    mask = sampled_mask(completions)[np.arange(lengths.max()) < lengths[:, None]] if several else None
     trained = scored.reshape(-1)
     if config.overlong == "mask":
         trained = trained & np.array([completion.finish_reason != "length" for completion in completions])
-    weights = token_weights(np.where(trained, lengths, 0), config.loss.denominator, config.sampling.max_new_tokens)
+    weights = token_weights(np.where(trained, sampled, 0), config.loss.denominator, config.sampling.max_new_tokens)
     there = np.arange(credit.shape[-1]) < lengths.reshape(*scored.shape, 1)
 
     def flat(array: np.ndarray | None) -> np.ndarray | None:
@@ -46,10 +49,19 @@ def policy_batch(
         lengths=lengths,
         generator_logprobs=np.concatenate([completion.generator_logprobs for completion in completions]),
         advantages=credit[there].astype(np.float32),
-        weights=np.repeat(weights, lengths).astype(np.float32),
+        weights=(np.repeat(weights, lengths) * (1 if mask is None else mask)).astype(np.float32),
         proximal_logprobs=flat(proximal_logprobs),
         returns=flat(returns),
+        loss_mask=mask,
     )
+
+
+def sampled_mask(completions: Sequence[Completion]) -> np.ndarray:
+    """[B, T] bool, the tokens of each completion that the policy sampled; False behind its last."""
+    mask = np.zeros((len(completions), max(len(completion.tokens) for completion in completions)), dtype=bool)
+    for row, completion in zip(mask, completions, strict=True):
+        row[: len(completion.tokens)] = True if completion.loss_mask is None else completion.loss_mask
+    return mask
 
 
 def padded(flat: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -70,7 +70,8 @@ def sequences(
     """
     chosen = kept(samples, config)
     if isinstance(config.traces, SkillTraces):
-        return tokenise(traces(context, samples, chosen, problems, config.traces), context.codec, train_prompt=False)
+        made = traces(context, samples, chosen, problems, config.traces)
+        return tokenise([(prompt, (trace,)) for prompt, trace in made], context.codec, train_prompt=False)
     tokens = [np.concatenate([sample.prompt_tokens, sample.tokens]) for sample in chosen]
     labels = []
     for sample, whole in zip(chosen, tokens, strict=True):

@@ -175,7 +175,7 @@ def run_update(
     where = {"stage": [stage.id] * len(shown["arm"]), "update": [update] * len(shown["arm"])}
     write_part(context.folder, "curriculum", stage.id, update, {**where, **shown})
     timing = clock.metrics()
-    sampled = sum(len(rollout.completion.tokens) for group in groups for rollout in group.rollouts)
+    sampled = sum(rollout.completion.sampled_tokens for group in groups for rollout in group.rollouts)
     return {
         **outcome_metrics(groups, rewards, informative),
         **step_metrics(groups, config.step_scorer),

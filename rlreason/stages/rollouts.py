@@ -1,4 +1,7 @@
-"""From problems to scored groups: prompts, seeds, completions, scores, and their row form in the records."""
+"""From problems to scored groups: prompts, seeds, completions, scores, and their row form in the records.
+
+Problems of several turns are played in `episodes`; from there on they are completions like the others.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import numpy as np
 from rlreason.engines.protocols import SamplingSettings
 from rlreason.recipe.stages import Sampling
 from rlreason.stages.context import Context
+from rlreason.stages.episodes import play
 from rlreason.types import Completion, Group, Problem, Rollout, Score
 
 
@@ -29,6 +33,23 @@ def complete(
         problems: [P].
         seeds: [P][G], a seed a sample.
     """
+    several = [context.tasks[problem.task].max_turns > 1 for problem in problems]
+    found: dict[int, list[Completion]] = {}
+    for sample, chosen in (
+        # every request has its own seed, so it changes nothing that the two kinds go apart
+        (_answer_once, [index for index, turns in enumerate(several) if not turns]),
+        (play, [index for index, turns in enumerate(several) if turns]),
+    ):
+        if chosen:
+            own = sample(context, [problems[index] for index in chosen], [seeds[index] for index in chosen], settings)
+            found.update(zip(chosen, own, strict=True))
+    return [found[index] for index in range(len(problems))]
+
+
+def _answer_once(
+    context: Context, problems: Sequence[Problem], seeds: Sequence[Sequence[int]], settings: SamplingSettings
+) -> list[list[Completion]]:
+    """`complete` for tasks of one turn."""
     prompts = context.codec.encode([problem.prompt for problem in problems])
     repeated = [prompt for prompt, own in zip(prompts, seeds, strict=True) for _ in own]
     flat_seeds = [seed for own in seeds for seed in own]
@@ -56,11 +77,24 @@ def complete(
 def score(
     context: Context, problems: Sequence[Problem], completions: Sequence[Sequence[Completion]], first_sample: int = 0
 ) -> list[Group]:
-    """Score every completion in the worker processes, and put the groups together."""
-    requests = [
-        (problem, completion.text) for problem, own in zip(problems, completions, strict=True) for completion in own
+    """Score every completion in the worker processes, and put the groups together. An episode whose environment failed
+    is not scored."""
+    asked = [
+        (problem, completion)
+        for problem, own in zip(problems, completions, strict=True)
+        for completion in own
+        if not completion.failure
     ]
-    scores = iter(context.pool.score(requests))
+    found = iter(
+        context.pool.score(
+            [(problem, completion.text) for problem, completion in asked], [completion.turns for _, completion in asked]
+        )
+    )
+    scores = (
+        Score(reward=None, failure=completion.failure) if completion.failure else next(found)
+        for own in completions
+        for completion in own
+    )
     return [
         Group(
             problem,
@@ -71,6 +105,10 @@ def score(
         )
         for problem, own in zip(problems, completions, strict=True)
     ]
+
+
+def _turns_json(completion: Completion) -> str | None:
+    return json.dumps(completion.turns) if completion.turns else None
 
 
 def _steps_json(score: Score) -> str:
@@ -91,7 +129,8 @@ def scored_columns(stage: str, rollouts: Sequence[Rollout]) -> dict[str, list[An
         "cell": [rollout.problem.cell for rollout in rollouts],
         "sample": [rollout.sample for rollout in rollouts],
         "text": [rollout.completion.text for rollout in rollouts],
-        "tokens": [len(rollout.completion.tokens) for rollout in rollouts],
+        "turns": [_turns_json(rollout.completion) for rollout in rollouts],
+        "tokens": [rollout.completion.sampled_tokens for rollout in rollouts],
         "finish_reason": [rollout.completion.finish_reason for rollout in rollouts],
         "logprob": [float(rollout.completion.generator_logprobs.sum(dtype=np.float64)) for rollout in rollouts],
         "policy_version": [rollout.completion.policy_version for rollout in rollouts],

@@ -19,8 +19,9 @@ from rlreason.recipe.objectives import FirstErrorCredit, MinFormCredit, OutcomeC
 from rlreason.recipe.plan import PlannedScorer, PlannedStage
 from rlreason.recipe.scorers import SYMBOLIC, Implicit, PrmFolder
 from rlreason.recipe.stages import OnPolicyStage
+from rlreason.stages.batches import sampled_mask
 from rlreason.stages.context import Context
-from rlreason.types import Group, Rollout, StepScore
+from rlreason.types import Completion, Group, Rollout, StepScore
 
 
 def scorer_model(context: Context, scorer: PlannedScorer, seed: int) -> ScorerModel:
@@ -33,10 +34,25 @@ def scorer_model(context: Context, scorer: PlannedScorer, seed: int) -> ScorerMo
     return ScorerModel("learned", checkpoints)
 
 
+def token_ends(codec: TextCodec, completion: Completion) -> np.ndarray:
+    """[T] int: where in the completion's text each token ends.
+
+    Of an episode, what the policy wrote and what the environment said are decoded apart, as they came about.
+    """
+    if completion.loss_mask is None:
+        return codec.token_ends(completion.tokens)
+    borders = np.flatnonzero(np.diff(completion.loss_mask)) + 1
+    found, at = [], 0
+    for piece in np.split(completion.tokens, borders):
+        found.append(at + codec.token_ends(piece))
+        at = int(found[-1][-1])
+    return np.concatenate(found)
+
+
 def step_tokens(codec: TextCodec, rollout: Rollout, steps: Sequence[StepScore]) -> tuple[np.ndarray, np.ndarray]:
     """(starts [S], ends [S]) int: the tokens of each step, counted from the completion's first, end exclusive."""
     return token_spans(
-        codec.token_ends(rollout.completion.tokens),
+        token_ends(codec, rollout.completion),
         np.array([step.start for step in steps], dtype=np.int64),
         np.array([step.end for step in steps], dtype=np.int64),
     )
@@ -90,13 +106,14 @@ def token_credit(
     Args:
         advantages, scored: [P, G], of completions.
     Returns:
-        [P, G, T] float64, T the longest completion; 0 behind a completion's end, and all of an unscored one.
+        [P, G, T] float64, T the longest completion; 0 behind a completion's end, for what the policy did not sample,
+        and all of an unscored one.
     Raises:
         ScoringFailed: credit is by steps, and nobody scored one.
     """
     rollouts = [rollout for group in groups for rollout in group.rollouts]
-    length = max(len(rollout.completion.tokens) for rollout in rollouts)
-    own = np.arange(length) < np.array([[len(rollout.completion.tokens)] for rollout in rollouts])
+    own = sampled_mask([rollout.completion for rollout in rollouts])
+    length = own.shape[1]
     flat, counted = advantages.reshape(-1), scored.reshape(-1)
     credit = np.repeat(flat[:, None], length, axis=1)
     if not isinstance(config.credit, OutcomeCredit):

@@ -1,8 +1,8 @@
 """Pretraining and supervised fine-tuning: problems and texts to packed rows, rows to the learner.
 
 The training of step scorers (`prm`) and on own samples (`rft`) ends here too, with rows of their own. Which tokens are
-trained is decided here (`pretrain`: all; `sft`: what follows the prompt, and plain texts whole); how a row is trained
-belongs to the learner.
+trained is decided here (`pretrain`: all; `sft`: what follows the prompt, without what an environment says, and plain
+texts whole); how a row is trained belongs to the learner.
 """
 
 from __future__ import annotations
@@ -28,16 +28,23 @@ from rlreason.recipe.stages import Mixture, Pretrain, Sft
 from rlreason.stages.allowance import within_rows
 from rlreason.stages.context import MODEL, Context
 from rlreason.stages.updates import UpdateLog
+from rlreason.tasks.contract import Task
+from rlreason.types import Problem
 
 IGNORED = -100
 BLOCK = 512
 """Sequences made, tokenised and packed at a time."""
 
 
+Example = tuple[str, tuple[str, ...]]
+"""A prompt, and what follows it: the target; or, of several turns, the first of the policy, what the environment says
+to it, the second, and so on up to the policy's last."""
+
+
 def examples(
     entries: Sequence[tuple[Mixture, Sequence[str]]], context: Context, random: np.random.Generator
-) -> Iterator[tuple[str, str]]:
-    """(prompt, target) pairs without end, the entries mixed by weight and an entry's cells in equal shares.
+) -> Iterator[Example]:
+    """Examples without end, the entries mixed by weight and an entry's cells in equal shares.
 
     Problem i of a cell is used once, in order, so no example repeats until a task itself repeats. A plain text has an
     empty prompt.
@@ -54,36 +61,52 @@ def examples(
             index = used.get((which, cell), 0)
             used[which, cell] = index + 1
             if entry.texts:
-                yield "", task.text(index)
+                yield "", (task.text(index),)
             else:
                 problem = task.problem(entry.level, cell, index)
                 source = problem if entry.targets == "gold" else task.problem(entry.level, cell, index + 1)
-                yield problem.prompt, source.target
+                yield problem.prompt, gold_episode(task, source) if source.turns else (source.target,)
+
+
+def gold_episode(task: Task, problem: Problem) -> tuple[str, ...]:
+    """The policy's turns in the gold episode and, between them, what the environment says."""
+    environment = task.environment(problem)
+    said: list[str] = []
+    for turn in problem.turns:
+        if said:
+            said.append(environment.observe())
+        environment.act(turn)
+        said.append(turn)
+    return tuple(said)
 
 
 def tokenise(
-    pairs: Sequence[tuple[str, str]], codec: TextCodec, train_prompt: bool
+    pairs: Sequence[Example], codec: TextCodec, train_prompt: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Tokens [T] and labels [T] of each pair, the end token appended and trained.
+    """Tokens [T] and labels [T] of each example, the end token appended to what the policy writes and trained.
 
-    Prompt and target are encoded apart, as the generator will see the prompt, so no token straddles the border.
+    Every text is encoded apart, as it will be when the policy samples, so no token straddles a border. What an
+    environment says is not trained, but like the prompt with `train_prompt`.
     """
     prompts = codec.encode([prompt for prompt, _ in pairs])
-    targets = codec.encode([target for _, target in pairs])
+    followed = iter(codec.encode([text for _, texts in pairs for text in texts]))
+    end = np.array([codec.end], dtype=np.int32)
     tokens, labels = [], []
-    for prompt, target in zip(prompts, targets, strict=True):
-        sequence = np.concatenate([prompt, target, np.array([codec.end], dtype=np.int32)])
-        label = sequence.copy()
-        # the first token of a sequence has nothing to be predicted from
-        label[: 1 if train_prompt else max(1, len(prompt))] = IGNORED
+    for prompt, (_, texts) in zip(prompts, pairs, strict=True):
+        pieces, trained = [prompt], [train_prompt]
+        for place, text in enumerate(next(followed) for _ in texts):
+            own = place % 2 == 0
+            pieces.append(np.concatenate([text, end]) if own else text)
+            trained.append(own or train_prompt)
+        sequence = np.concatenate(pieces)
+        label = np.where(np.repeat(trained, [len(piece) for piece in pieces]), sequence, np.int32(IGNORED))
+        label[0] = IGNORED  # the first token of a sequence has nothing to be predicted from
         tokens.append(sequence)
         labels.append(label)
     return tokens, labels
 
 
-def build_rows(
-    pairs: Iterator[tuple[str, str]], codec: TextCodec, rows: int, width: int, train_prompt: bool
-) -> SupervisedRows:
+def build_rows(pairs: Iterator[Example], codec: TextCodec, rows: int, width: int, train_prompt: bool) -> SupervisedRows:
     """Fill `rows` packed rows of `width` tokens from an endless stream of examples.
 
     Raises:

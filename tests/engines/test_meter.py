@@ -179,3 +179,12 @@ def test_without_known_sizes_everything_is_counted_but_operations():
     MeteredGenerator(Anything(generate=sampled(2)), meter).generate(tokens(3), [0], SamplingSettings(1.0, 1.0, 4))
     spent = meter.take()
     assert (spent.samples, spent.sampled_tokens, spent.known_flops) == (1, 2, None)
+
+
+def test_an_episode_that_goes_on_is_no_new_sample():
+    meter = Meter()
+    generator = MeteredGenerator(Anything(generate=sampled(2, 3)), meter)
+    generator.generate(tokens(3, 3), [0, 1], SamplingSettings(1.0, 1.0, 4))
+    generator.generate(tokens(6, 6), [0, 1], SamplingSettings(1.0, 1.0, 4, continued=True))
+    spent = meter.take()
+    assert (spent.samples, spent.sampled_tokens, spent.prompts) == (2, 10, 1)

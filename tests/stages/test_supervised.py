@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rlreason.errors import UserError
 from rlreason.recipe.stages import Mixture
 from rlreason.stages import supervised
-from rlreason.stages.supervised import build_rows, examples, tokenise
+from rlreason.stages.supervised import build_rows, examples, gold_episode, tokenise
 from rlreason.types import Problem
 
 END = 99
@@ -56,7 +56,7 @@ def test_every_problem_of_a_cell_is_used_once_in_order():
     for cell in "ab":
         own = [prompt for prompt, _ in pairs if prompt.startswith(f"train/{cell}/")]
         assert own == [f"train/{cell}/{index}?" for index in range(len(own))]
-    assert pairs[0][1] == "0!"
+    assert pairs[0][1] == ("0!",)
 
 
 def test_entries_are_mixed_by_weight_and_their_cells_in_equal_shares():
@@ -76,7 +76,7 @@ def test_entries_are_mixed_by_weight_and_their_cells_in_equal_shares():
 
 
 def test_a_text_has_no_prompt():
-    assert list(islice(stream((Mixture(texts=True), [])), 3)) == [("", "text 0"), ("", "text 1"), ("", "text 2")]
+    assert list(islice(stream((Mixture(texts=True), [])), 3)) == [("", (f"text {index}",)) for index in range(3)]
 
 
 def test_the_seed_decides_the_stream():
@@ -89,19 +89,19 @@ def test_the_seed_decides_the_stream():
 
 
 def test_supervised_fine_tuning_trains_what_follows_the_prompt_and_the_end():
-    (tokens,), (labels,) = tokenise([("ab", "xy")], Letters(), train_prompt=False)
+    (tokens,), (labels,) = tokenise([("ab", ("xy",))], Letters(), train_prompt=False)
     assert tokens.tolist() == [97, 98, 120, 121, END]
     assert labels.tolist() == [-100, -100, 120, 121, END]
 
 
 def test_a_plain_text_is_trained_but_for_its_first_token():
-    (tokens,), (labels,) = tokenise([("", "xyz")], Letters(), train_prompt=False)
+    (tokens,), (labels,) = tokenise([("", ("xyz",))], Letters(), train_prompt=False)
     assert tokens.tolist() == [120, 121, 122, END]
     assert labels.tolist() == [-100, 121, 122, END]
 
 
 def test_pretraining_trains_the_prompt_too():
-    _, (labels,) = tokenise([("ab", "xy")], Letters(), train_prompt=True)
+    _, (labels,) = tokenise([("ab", ("xy",))], Letters(), train_prompt=True)
     assert labels.tolist() == [-100, 98, 120, 121, END]
 
 
@@ -110,7 +110,38 @@ def test_format_targets_are_those_of_the_next_problem_of_the_cell():
     pairs = list(islice(stream((entry, ["a", "b"])), 200))
     for cell in "ab":
         own = [pair for pair in pairs if pair[0].startswith(f"train/{cell}/")]
-        assert own == [(f"train/{cell}/{index}?", f"{index + 1}!") for index in range(len(own))]
+        assert own == [(f"train/{cell}/{index}?", (f"{index + 1}!",)) for index in range(len(own))]
+
+
+class Echo:
+    """An environment that says what it heard, in capitals, and a task of it; a turn "stop" ends the episode."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def environment(self, problem: Problem) -> Any:
+        return Echo()
+
+    def act(self, text: str) -> None:
+        assert "stop" not in self.heard, "the episode is over"
+        self.heard.append(text)
+
+    def observe(self) -> str:
+        return self.heard[-1].upper()
+
+
+def test_a_gold_episode_has_the_environments_answers_between_the_turns():
+    problem = Problem("p", "t", "c", "train", "?", "!", "aAbBstop", turns=("a", "b", "stop"))
+    assert gold_episode(Echo(), problem) == ("a", "A", "b", "B", "stop")  # type: ignore[arg-type]
+
+
+def test_what_an_environment_says_is_read_and_not_trained():
+    # turns "ab" and "d" end with the end token each; the answer "xy" between them ends with none
+    (tokens,), (labels,) = tokenise([("a", ("ab", "xy", "d"))], Letters(), train_prompt=False)
+    assert tokens.tolist() == [97, 97, 98, END, 120, 121, 100, END]
+    assert labels.tolist() == [-100, 97, 98, END, -100, -100, 100, END]
+    _, (labels,) = tokenise([("a", ("ab", "xy", "d"))], Letters(), train_prompt=True)
+    assert labels.tolist() == [-100, 97, 98, END, 120, 121, 100, END]
 
 
 # --- rows
@@ -118,7 +149,7 @@ def test_format_targets_are_those_of_the_next_problem_of_the_cell():
 
 def test_rows_worked_by_hand(monkeypatch):
     monkeypatch.setattr(supervised, "BLOCK", 3)
-    pairs = iter([("a", "xy"), ("abc", "x"), ("", "xyz"), *[("", "w")] * 3])
+    pairs = iter([("a", ("xy",)), ("abc", ("x",)), ("", ("xyz",)), *[("", ("w",))] * 3])
     rows = build_rows(pairs, Letters(), rows=2, width=8, train_prompt=False)
     # lengths 4, 5, 4 with their end tokens: the first and the third share a row of 8
     assert rows.tokens.tolist() == [[97, 120, 121, END, 120, 121, 122, END], [97, 98, 99, 120, END, 0, 0, 0]]
@@ -134,7 +165,10 @@ def test_rows_worked_by_hand(monkeypatch):
 word = st.text("abde", max_size=6)
 
 
-@given(st.lists(st.tuples(word, word), min_size=1, max_size=20), st.integers(1, 12), st.integers(13, 40), st.booleans())
+example = st.tuples(word, st.tuples(word))
+
+
+@given(st.lists(example, min_size=1, max_size=20), st.integers(1, 12), st.integers(13, 40), st.booleans())
 def test_rows_hold_whole_examples_and_nothing_else(pairs, rows, width, train_prompt):
     def endless():
         while True:
@@ -143,8 +177,8 @@ def test_rows_hold_whole_examples_and_nothing_else(pairs, rows, width, train_pro
     packed = build_rows(endless(), Letters(), rows, width, train_prompt)
     assert packed.tokens.shape == (rows, width)
     allowed = set()
-    for prompt, target in pairs:
-        tokens, labels = tokenise([(prompt, target)], Letters(), train_prompt)
+    for pair in pairs:
+        tokens, labels = tokenise([pair], Letters(), train_prompt)
         allowed.add((tuple(tokens[0].tolist()), tuple(labels[0].tolist())))
     for tokens, labels, positions in zip(packed.tokens, packed.labels, packed.positions, strict=True):
         borders = [*np.flatnonzero(positions == 0).tolist(), width]
@@ -157,4 +191,4 @@ def test_rows_hold_whole_examples_and_nothing_else(pairs, rows, width, train_pro
 
 def test_an_example_longer_than_a_row_is_refused_with_the_remedy():
     with pytest.raises(UserError, match=r"an example has 9 tokens, more than row_tokens 8; raise row_tokens"):
-        build_rows(iter([("abcd", "wxyz")] * supervised.BLOCK), Letters(), rows=1, width=8, train_prompt=False)
+        build_rows(iter([("abcd", ("wxyz",))] * supervised.BLOCK), Letters(), rows=1, width=8, train_prompt=False)
