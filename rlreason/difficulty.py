@@ -1,8 +1,8 @@
 """How hard a task's cells are, measured: what a model gets right and how long it writes, beside what a guesser and an
 interpolator get right.
 
-For `rlreason difficulty`: one greedy completion a problem, in this process, checked by the task alone. Runs, with
-intervals and pass@k, are the business of recipes.
+For `rlreason difficulty`: one greedy completion a problem, made in this process and checked by the task alone, in a
+worker that a hostile text can hang or crash without harm. Runs, with intervals and pass@k, are the business of recipes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from rlreason.tasks.contract import Task
+from rlreason.tasks.registry import task_spec
 from rlreason.tasks.sampling import sample
+from rlreason.types import Problem, Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class CellDifficulty:
 
     Attributes:
         problems: how many were asked.
-        right, every_step_right: shares of the model's greedy completions; None without a model.
+        right, every_step_right: shares of the model's greedy completions, what could not be judged counting as not
+            right; None without a model, or where the task does not check steps.
         tokens: mean length of the completions; None without a model.
         cut_off: share of them that the budget ended; None without a model.
         chance: probability that a guesser who knows the form is right, mean over the problems' cell.
@@ -76,9 +79,10 @@ def measure(
         right = every = tokens = cut = None
         if ask is not None:
             texts, lengths, stopped = ask([problem.prompt for problem in asked])
-            checks = [task.check(problem, text) for problem, text in zip(asked, texts, strict=True)]
-            right = sum(check.answer_correct for check in checks) / len(asked)
-            every = sum(check.derivation_correct for check in checks) / len(asked)
+            scores = _judged(task, asked, texts)
+            right = sum(score.correct is True for score in scores) / len(asked)
+            if any(score.derivation_correct is not None for score in scores):
+                every = sum(score.derivation_correct is True for score in scores) / len(asked)
             tokens, cut = sum(lengths) / len(asked), 1 - sum(stopped) / len(asked)
         found.append(
             CellDifficulty(
@@ -95,6 +99,14 @@ def measure(
             )
         )
     return found
+
+
+def _judged(task: Task, problems: Sequence[Problem], texts: Sequence[str]) -> list[Score]:
+    from rlreason.recipe.schema import Rubric
+    from rlreason.rewards.pool import ScoringPool
+
+    with ScoringPool(Rubric(), {task.name: task_spec(task)}) as pool:
+        return pool.score(list(zip(problems, texts, strict=True)))
 
 
 def _interpolation(task: Task, level: str, cell: str, problems: int) -> float:

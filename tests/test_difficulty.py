@@ -40,13 +40,20 @@ def test_without_a_model_nobody_is_asked_and_interpolation_is_its_own_control():
 
 
 def test_the_command_prints_a_table_and_json(model):
-    asked = ["difficulty", "lookup", "--set", "people=8", "--cell", "lookup/4", "--problems", "3"]
+    asked = ["difficulty", "lookup", "--set", "people=8", "--cell", "lookup/4", "--problems", "3", "--no-interpolation"]
     table = CliRunner().invoke(app, [*asked, "--model", str(model), "--max-new-tokens", "4"])
     assert table.exit_code == 0 and "every step right" in table.output and "25.0%" in table.output
     bare = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
     assert [(row["cell"], row["problems"], row["right"], row["chance"]) for row in bare] == [
         ("lookup/4", 3, None, 0.25)
     ]
+
+
+def test_a_cell_has_success_length_chance_and_interpolation_where_nothing_is_left_out(model):
+    asked = ["difficulty", "lookup", "--set", "people=8", "--cell", "lookup/4", "--problems", "3", "--json"]
+    (row,) = json.loads(CliRunner().invoke(app, [*asked, "--model", str(model), "--max-new-tokens", "4"]).stdout)
+    assert None not in [row[name] for name in ("right", "tokens", "chance", "answer_space", "interpolation")]
+    assert 0 <= row["interpolation"] <= 1
 
 
 def test_a_directory_that_is_no_model_is_named():

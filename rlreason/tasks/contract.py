@@ -9,7 +9,7 @@ and training do not.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
@@ -51,6 +51,12 @@ class Task(ABC):
 
     type: ClassVar[str]
     Parameters: ClassVar[ParametersType]
+    paths: ClassVar[tuple[str, ...]] = ()
+    """Parameters that name files or folders: a path, or a list or mapping of paths. Whoever builds the task resolves
+    them first, and their content counts in the identity of stages."""
+    shown_as: ClassVar[tuple[Mapping[str, Any], ...]] = ({},)
+    """Parameters under which listings and benchmarks show the type: one entry where the defaults say it all, several
+    where one parameter chooses among families."""
 
     def __init__(self, name: str, parameters: Any) -> None:
         """`name` is what the recipe calls it; `parameters` is an instance of `Parameters`."""
@@ -104,6 +110,12 @@ class Task(ABC):
     @abstractmethod
     def chance(self, level: str, cell: str) -> float:
         """Probability that a guesser who knows the form of the answer is right."""
+
+    def trained_paths(self, cell: str) -> frozenset[tuple[str, ...]] | None:
+        """Sequences of operations, as in the "path" of `Problem.detail`, that training problems of a cell ask for. None
+        where problems have no path, or the cell has too many to list. Reports tell by them who repeats a trained one.
+        """
+        return None
 
     def answer_space(self, level: str, cell: str) -> float | None:
         """About how many answers a problem of the cell leaves open to somebody who reads it and cannot solve it; None

@@ -28,7 +28,8 @@ class Environment(Protocol):
         """What the environment says to the last turn; the policy reads it before its next one."""
 
     def score(self) -> DerivationCheck:
-        """The verdict on the episode so far, over or not."""
+        """The verdict on the episode so far, over or not. Spans of steps count in its turns and what was observed
+        between them, joined as they are."""
 
 
 def replay(environment: Environment, turns: Sequence[str]) -> Environment:

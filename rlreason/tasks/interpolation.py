@@ -36,6 +36,38 @@ Predict = Callable[[Any, np.ndarray, Any, int], np.ndarray]
 answers [M, A]."""
 
 
+def interpolate(
+    trained: Sequence[Problem], asked: Sequence[Problem], methods: Sequence[str], seed: int = 0
+) -> dict[str, list[str]]:
+    """What interpolators that are fitted on problems answer to others.
+
+    Args:
+        methods: of `METHODS`.
+        seed: of the perceptron's first weights and batches.
+    Returns:
+        Method -> the answer to each problem asked, its words between single spaces.
+    """
+    from sklearn.preprocessing import OneHotEncoder
+    from threadpoolctl import threadpool_limits
+
+    prompts = _table([_WORD.findall(problem.prompt) for problem in trained])
+    encoder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32).fit(prompts)
+    known = encoder.transform(prompts)
+    unknown = encoder.transform(_table([_WORD.findall(problem.prompt) for problem in asked], prompts.shape[1]))
+    answers = _table([problem.answer.split() for problem in trained])
+    # sums in one order whatever the number of cores; several threads also slow each other down on a busy machine
+    with threadpool_limits(1), warnings.catch_warnings():
+        # that many answers occur once, and that the perceptron might go on: controls of fixed size, not to be perfected
+        warnings.simplefilter("ignore", UserWarning)
+        predicted = {name: METHODS[name](known, answers, unknown, seed) for name in methods}
+    return {name: [" ".join(filter(None, row)) for row in rows.tolist()] for name, rows in predicted.items()}
+
+
+def is_right(problem: Problem, answer: str) -> bool:
+    """Whether an interpolator's answer is the gold one, word for word."""
+    return answer.split() == problem.answer.split()
+
+
 def interpolation_scores(
     task: Task,
     level: str,
@@ -57,17 +89,10 @@ def interpolation_scores(
     Raises:
         TaskError: no cells, or one has no problems at this level.
     """
-    from sklearn.preprocessing import OneHotEncoder
-
-    trained = sample(task, "train", cells, train_problems)
-    asked = sample(task, level, cells, problems)
-    prompts = _table([_WORD.findall(problem.prompt) for problem in trained])
-    encoder = OneHotEncoder(handle_unknown="ignore", dtype=np.float32).fit(prompts)
-    known = encoder.transform(prompts)
-    unknown = encoder.transform(_table([_WORD.findall(problem.prompt) for problem in asked], prompts.shape[1]))
-    answers = _table([problem.answer.split() for problem in trained])
+    trained, asked = sample(task, "train", cells, train_problems), sample(task, level, cells, problems)
     return {
-        name: _share_right(predict(known, answers, unknown, seed), asked) for name, predict in _INTERPOLATORS.items()
+        name: sum(map(is_right, asked, answers)) / len(asked)
+        for name, answers in interpolate(trained, asked, tuple(METHODS), seed).items()
     }
 
 
@@ -75,11 +100,6 @@ def _table(rows: Sequence[Sequence[str]], width: int | None = None) -> np.ndarra
     """[rows, width] words, padded with "", cut at the width (None: the longest row)."""
     columns = max(map(len, rows)) if width is None else width
     return np.array([[*row[:columns], *[""] * (columns - len(row))] for row in rows], dtype=str)
-
-
-def _share_right(predicted: np.ndarray, asked: Sequence[Problem]) -> float:
-    said = [[word for word in row if word] for row in predicted.tolist()]
-    return sum(row == problem.answer.split() for row, problem in zip(said, asked, strict=True)) / len(asked)
 
 
 def _nearest(known: Any, answers: np.ndarray, unknown: Any, seed: int) -> np.ndarray:
@@ -105,15 +125,11 @@ def _kernel(known: Any, answers: np.ndarray, unknown: Any, seed: int) -> np.ndar
 
 
 def _mlp(known: Any, answers: np.ndarray, unknown: Any, seed: int) -> np.ndarray:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
     places, targets = _one_hot(answers)
     model = MLPClassifier(hidden_layer_sizes=(HIDDEN,), max_iter=MAX_EPOCHS, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a control of fixed size, not a model to perfect
-        model.fit(known, targets)
-    return _most_likely(model.predict_proba(unknown), places)
+    return _most_likely(model.fit(known, targets).predict_proba(unknown), places)
 
 
 def _one_hot(answers: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
@@ -130,4 +146,5 @@ def _most_likely(scores: np.ndarray, places: Sequence[np.ndarray]) -> np.ndarray
     return np.stack([words[part.argmax(axis=1)] for words, part in zip(places, parts, strict=True)], axis=1)
 
 
-_INTERPOLATORS: Mapping[str, Predict] = {"nearest": _nearest, "kernel": _kernel, "mlp": _mlp}
+METHODS: Mapping[str, Predict] = {"nearest": _nearest, "kernel": _kernel, "mlp": _mlp}
+"""The interpolators by name."""

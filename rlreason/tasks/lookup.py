@@ -155,3 +155,7 @@ class Lookup(Task):
         if cell not in counts:
             raise TaskError(one_of(f"cell of task {self.name!r}", cell, counts))
         return 1.0 / counts[cell]
+
+    def answer_space(self, level: str, cell: str) -> float:
+        """See `Task.answer_space`: as many answers as `chance` guesses among."""
+        return 1.0 / self.chance(level, cell)

@@ -17,12 +17,17 @@ from rlreason.errors import TaskError, one_of
 from rlreason.tasks.contract import Task
 
 ENTRY_POINTS = "rlreason.tasks"
+_OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 _SHIPPED = {
     "complementary": "rlreason.tasks.complementary:Complementary",
+    "files": "rlreason.tasks.files:Files",
     "functions": "rlreason.tasks.functions:Functions",
     "lookup": "rlreason.tasks.lookup:Lookup",
+    "reasoning_gym": "rlreason.tasks.gym:ReasoningGym",
     "rules": "rlreason.tasks.rules:Rules",
     "tail": "rlreason.tasks.tail:Tail",
+    "verifiers": "rlreason.tasks.verifiers:Verifiers",
+    "wason": "rlreason.tasks.wason:Wason",
 }
 
 
@@ -36,15 +41,24 @@ def build_task(name: str, type: str, parameters: Mapping[str, Any]) -> Task:
     Raises:
         TaskError: the type or a parameter is unknown, a value is not allowed, or the split is impossible.
     """
-    specs = _specs()
-    if type not in specs:
-        raise TaskError(one_of("task type", type, specs, f"tasks.{name}.type"))
-    cls = _load(type, specs[type])
+    cls = task_class(name, type)
     try:
         checked = cls.Parameters.model_validate(dict(parameters))
     except ValidationError as error:
         raise TaskError(_explain(name, cls.Parameters, error)) from None
     return cls(name, checked)
+
+
+def task_class(name: str, type: str) -> type[Task]:
+    """The class of a type.
+
+    Raises:
+        TaskError: the type is unknown; `name` is the task that asks for it.
+    """
+    specs = _specs()
+    if type not in specs:
+        raise TaskError(one_of("task type", type, specs, f"tasks.{name}.type"))
+    return _load(type, specs[type])
 
 
 def task_types() -> dict[str, type[Task]]:
@@ -82,17 +96,30 @@ def _load(name: str, spec: str) -> type[Task]:
 
 
 def _explain(name: str, model: type[BaseModel], error: ValidationError) -> str:
-    """Every complaint on a line: key, value, what is allowed."""
+    """Every complaint on a line: key, value, what is allowed; of a number out of range what it means, too."""
     lines: list[str] = []
-    for problem in error.errors(include_url=False):
+    found = error.errors(include_url=False)
+    for problem in found:
+        if problem["type"] == "too_short" and any(_lies_in(problem["loc"], other["loc"]) for other in found):
+            continue  # the list is short of what was refused in it
         keys = [str(part) for part in problem["loc"] if part != "[key]"]
         where = ".".join(["tasks", name, *keys])
         if problem["type"] == "extra_forbidden":
             lines.append(one_of("parameter", keys[-1], model.model_fields, where))
         elif problem["type"] == "missing":
-            lines.append(f"{where} is missing: {model.model_fields[keys[0]].description or 'it has no default'}")
+            lines.append(f"{where} is missing: {_meaning(model, keys[0]) or 'it has no default'}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
             value = "" if isinstance(problem["input"], Mapping) else f" {problem['input']!r}"
-            lines.append(f"{where}{value}: {message}")
+            meaning = _meaning(model, keys[0]) if problem["type"] in _OUT_OF_RANGE else ""
+            lines.append(f"{where}{value}: {message}" + (f" ({keys[0]}: {meaning})" if meaning else ""))
     return "\n".join(lines)
+
+
+def _lies_in(outer: tuple[int | str, ...], inner: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
+
+
+def _meaning(model: type[BaseModel], field: str) -> str:
+    """What a parameter means, in one line."""
+    return " ".join((model.model_fields[field].description or "").split()) if field in model.model_fields else ""

@@ -75,6 +75,8 @@ def paper_scale() -> Task:
 def measure_rate(task: Task, seconds: float, patterns: Sequence[str] = ("*",)) -> dict[str, float]:
     """How fast one core makes training problems, each cell as often as any other, and checks their gold derivations.
 
+    Seconds are the process's own, so that a busy machine gives the same rates as a quiet one.
+
     Args:
         seconds: about how long to make problems; half as much again goes into checks.
         patterns: of the cells.
@@ -89,19 +91,39 @@ def measure_rate(task: Task, seconds: float, patterns: Sequence[str] = ("*",)) -
     problems = [task.problem("train", cell, 0) for cell in cells]
     first = time.perf_counter() - begun
 
-    made, begun = 0, time.perf_counter()
-    while (made_s := time.perf_counter() - begun) < seconds:
+    made, begun = 0, time.process_time()
+    while (made_s := time.process_time() - begun) < seconds:
         problems = [task.problem("train", cells[index % len(cells)], index) for index in range(made, made + _BATCH)]
         made += _BATCH
-    checked, begun = 0, time.perf_counter()
-    while (checked_s := time.perf_counter() - begun) < seconds / 2:
+    checked, begun = 0, time.process_time()
+    while (checked_s := time.process_time() - begun) < seconds / 2:
         for problem in problems:
             task.check(problem, problem.target)
         checked += len(problems)
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
     return {
         "problems_per_s": made / made_s,
         "checks_per_s": checked / checked_s,
         "first_problems_s": first,
-        "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20,
+        "peak_rss_mib": peak_rss_mib(),
     }
+
+
+def measure_stream(task: Task, cells: Sequence[str], problems: int) -> dict[str, float]:
+    """Make that many training problems one after another, the cells in turn, and keep none.
+
+    Returns:
+        problems, problems_per_s (of the process's own seconds), peak_rss_mib (of this process so far), grew_mib (by how
+        much that rose on the way: what the task keeps, and the largest problem).
+    """
+    task.problem("train", cells[0], 0)  # worlds and splits are built before the peak is first read
+    before, begun = peak_rss_mib(), time.process_time()
+    for index in range(problems):
+        task.problem("train", cells[index % len(cells)], index)
+    rate, peak = problems / (time.process_time() - begun), peak_rss_mib()
+    return {"problems": problems, "problems_per_s": rate, "peak_rss_mib": peak, "grew_mib": peak - before}
+
+
+def peak_rss_mib() -> float:
+    """The most memory that this process ever held, in MiB."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

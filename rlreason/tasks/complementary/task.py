@@ -29,7 +29,7 @@ from rlreason.tasks.complementary.contexts import ContextMaker
 from rlreason.tasks.complementary.parameters import ComplementaryParameters
 from rlreason.tasks.complementary.paths import PathSpace
 from rlreason.tasks.complementary.relations import GROUPS, Relations, take_units
-from rlreason.tasks.complementary.splits import Kind, PathRules, Split, make_split
+from rlreason.tasks.complementary.splits import Kind, ListedSplit, PathRules, Split, make_split
 from rlreason.tasks.complementary.text import TRIPLE_FORM, derivation, form_words, question, sentence
 from rlreason.tasks.complementary.world import World, draw_names
 from rlreason.tasks.contract import Cell, Task
@@ -152,6 +152,11 @@ class Complementary(Task):
     def check(self, problem: Problem, text: str) -> DerivationCheck:
         return self._checker.check(problem, text)
 
+    def trained_paths(self, cell: str) -> frozenset[tuple[str, ...]] | None:
+        """See `Task.trained_paths`; None for cells of more than `LIST_AT_MOST` paths."""
+        split = self._split(self._cell(cell))
+        return frozenset(split.paths["seen"]) if isinstance(split, ListedSplit) else None
+
     def text(self, index: int) -> str:
         """Biography of known person `index` modulo people: all their parametric facts, in an order (and in forms) that
         changes from one round of the people to the next."""
@@ -182,6 +187,10 @@ class Complementary(Task):
             problems = (self.problem(level, cell, index) for index in range(_CHANCE_PROBLEMS))
             self._chances[key] = sum(1 / self._open_answers(problem) for problem in problems) / _CHANCE_PROBLEMS
         return self._chances[key]
+
+    def answer_space(self, level: str, cell: str) -> float:
+        """See `Task.answer_space`: as many answers as `chance` guesses among."""
+        return 1.0 / self.chance(level, cell)
 
     def _open_answers(self, problem: Problem) -> int:
         last = self.relations.by_name[problem.detail["path"][-1]]

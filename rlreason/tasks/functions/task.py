@@ -46,9 +46,10 @@ class FunctionsParameters(EquationParameters):
     depths: Annotated[
         tuple[Annotated[int, Field(ge=1, le=MAX_DEPTH)], ...], Field(min_length=1), AfterValidator(_unique)
     ] = (1, 2, 3)
-    """Numbers of operations of the composite cells, at most 6."""
+    """Numbers of operations of the composite cells, at most 6: beyond, few paths stay within `longest`."""
     longest: Annotated[int, Field(ge=12, le=64)] = 24
-    """Most symbols of any value on the way. Inputs have 3 to 10."""
+    """Most symbols of any value on the way. Inputs have 3 to 10, so that below 12 functions which lengthen them have no
+    room; above 64 lines are too long to learn from."""
 
 
 class Functions(EquationTask):

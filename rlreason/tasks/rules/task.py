@@ -35,6 +35,7 @@ class Rules(EquationTask):
 
     type = "rules"
     Parameters = RulesParameters
+    shown_as = tuple({"rule": rule} for rule in _RULES)
 
     def __init__(self, name: str, parameters: RulesParameters) -> None:
         super().__init__(name, parameters)

@@ -47,6 +47,7 @@ class Tail(Task):
 
     type = "tail"
     Parameters = TailParameters
+    shown_as = tuple({"algorithm": name} for name in ALGORITHMS)
 
     def __init__(self, name: str, parameters: TailParameters) -> None:
         super().__init__(name, parameters)
