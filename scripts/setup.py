@@ -25,6 +25,8 @@ OLDEST_PYTHON = (3, 11)
 UV = "uv==0.13.8"
 # What packages without a wheel need while they are built; they are built without isolation, so it must be there first.
 BUILD_FIRST = ("setuptools", "wheel", "ninja", "py-cpuinfo", "packaging", "numpy", "psutil")
+# Has no wheel, and is compiled: a machine without a C compiler goes without it, and so without reasoning-gym's datasets.
+COMPILED = ("pycosat",)
 
 
 class SetupFailed(Exception):
@@ -109,8 +111,11 @@ def install(build: str, pins: dict[str, str]) -> None:
         install_cpu_torch(torch)
     else:
         install_pinned(torch, [torch])
-    rest = [pin for name, pin in pins.items() if name != "torch" and name not in BUILD_FIRST]
+    rest = [pin for name, pin in pins.items() if name not in ("torch", *BUILD_FIRST, *COMPILED)]
     install_pinned(f"{len(rest)} packages", rest)
+    for name in COMPILED:
+        if not run(pins[name], [*pip_install(), pins[name]]):
+            print(f"  note: {name} needs a C compiler; without it tasks of type reasoning_gym cannot be made")
     require("rlreason itself", [*pip_install(), "--editable", str(ROOT)])
     # Without this the first import of vLLM takes half a minute, and so does every later one where the environment
     # says PYTHONDONTWRITEBYTECODE. Some packages carry templates that are not valid Python, which exits with 1.

@@ -24,7 +24,7 @@ from rlreason.recipe.stages import OnPolicy
 _COLOURS = {
     **{"pretrain": "magenta", "sft": "cyan", "rft": "bright_cyan", "dpo": "bright_green", "rl": "green"},
     "distill": "bright_blue",
-    **{"prm": "blue", "evaluate": "yellow"},
+    **{"prm": "blue", "evaluate": "yellow", "interpolate": "bright_yellow"},
 }
 
 
@@ -36,6 +36,8 @@ def stage_sizes(stage: PlannedStage) -> dict[str, int]:
     config = stage.config
     if isinstance(config, Evaluation):
         problems = len(config.levels) * config.problems + sum(probe.problems for probe in config.probes.values())
+        if stage.type == "interpolate":
+            return {"problems": problems}
         # one greedy completion a problem beside the sampled ones
         return {"problems": problems, "completions": problems * (1 + config.samples)}
     if isinstance(config, OnPolicy):
@@ -116,7 +118,7 @@ def render_plan(
         machine: what there is; None leaves out whether it fits.
     """
     evaluations = sum(stage.type == "evaluate" for stage in plan.stages)
-    trained = len(plan.stages) - evaluations
+    trained = len(plan.stages) - evaluations - sum(stage.type == "interpolate" for stage in plan.stages)
     unshared = sum(len(path.stages) for seeds in plan.arms.values() for path in seeds.values())
     head = Text.assemble(
         (recipe.name, "bold"),
@@ -170,6 +172,8 @@ def curriculum_text(config: OnPolicy) -> str:
 
 def _size_text(stage: PlannedStage) -> str:
     config, sizes = stage.config, {name: f"{size:,}" for name, size in stage_sizes(stage).items()}
+    if isinstance(config, Evaluation) and config.interpolation and stage.type == "interpolate":
+        return f"control fitted on {config.interpolation.train_problems:,} problems, {sizes['problems']} problems asked"
     if isinstance(config, Evaluation):
         return f"{sizes['problems']} problems, {sizes['completions']} completions"
     updates = f"{sizes['updates']} updates"

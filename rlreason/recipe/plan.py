@@ -10,83 +10,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
 from rlreason.recipe.fingerprints import FORMAT_VERSION, json_digest
-from rlreason.recipe.match import MatchBy
 from rlreason.recipe.own_samples import Dpo, Rft
 from rlreason.recipe.partners import History, match_of, partner_of, stage_names
-from rlreason.recipe.schema import Evaluation, Recipe
-from rlreason.recipe.scorers import Implicit, Prm, ScorerConfig
+from rlreason.recipe.planned import EVALUATE, INTERPOLATE, PlannedMatch, PlannedScorer, PlannedStage, StageType
+from rlreason.recipe.schema import Arm, Evaluation, Recipe
+from rlreason.recipe.scorers import Implicit, Prm
 from rlreason.recipe.stages import OnPolicy, StageConfig
+from rlreason.recipe.verdict import resolved_verdict
 
-StageType = Literal["pretrain", "sft", "rft", "dpo", "rl", "distill", "prm", "evaluate"]
-EVALUATE: Literal["evaluate"] = "evaluate"
+__all__ = [
+    "EVALUATE",
+    "INTERPOLATE",
+    "ArmPath",
+    "Plan",
+    "PlannedMatch",
+    "PlannedScorer",
+    "PlannedStage",
+    "StageType",
+    "build_plan",
+]
+
 _NO_IDENTITY = {"checkpoint_every", "mismatch_tolerance", "max_skipped", "k"}
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedScorer:
-    """A step scorer of the recipe as an `rl` stage uses it.
-
-    Attributes:
-        name: the recipe's.
-        config: its section of the recipe.
-        models: ids of the stages whose checkpoints it is made of, None for the recipe's model. Learned: its own stage;
-            implicit: policy, then reference; a folder: none.
-    """
-
-    name: str
-    config: ScorerConfig
-    models: tuple[str | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedMatch:
-    """What a control is matched with: the id of its partner, the recipe's name of that, and what is compared."""
-
-    stage: str
-    name: str
-    by: MatchBy
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedStage:
-    """One stage of the tree, to be run once.
-
-    Attributes:
-        id: its type and the first ten hex digits of its identity: "sft-1a2b3c4d5e".
-        name: the recipe's name of it (of the first, where the recipe says the same twice); "evaluate" for evaluations.
-        type: which function of `rlreason.stages` runs it.
-        seed: seed of training and sampling.
-        parent: id of the stage whose checkpoint it starts from; None: the recipe's model.
-        config: its section of the recipe.
-        arms: names of the arms that go through it, or use the scorer that it trains, in the recipe's order.
-        scorer: of an `rl` stage whose credit needs one of the recipe's scorers.
-        reference: id of the stage whose checkpoint the policy is held near, where the recipe names an arm for that;
-            None: the arm is the recipe's model, or none is named.
-        match: of a stage that stops at another's budget.
-    """
-
-    id: str
-    name: str
-    type: StageType
-    seed: int
-    parent: str | None
-    config: StageConfig | Prm | Evaluation
-    arms: tuple[str, ...]
-    scorer: PlannedScorer | None = None
-    match: PlannedMatch | None = None
-    reference: str | None = None
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """Ids of the stages, beside the parent, that must be done before it."""
-        models = self.scorer.models if self.scorer else ()
-        partner = self.match.stage if self.match else None
-        return tuple(id for id in (*models, self.reference, partner) if id is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +56,14 @@ class Plan:
         arms: arm -> seed -> its path.
         titles: arm -> how reports call it.
         evaluation: the recipe's.
+        verdict: the rules of the recipe's verdict, as `resolved_verdict` gives them.
     """
 
     stages: tuple[PlannedStage, ...]
     arms: Mapping[str, Mapping[int, ArmPath]]
     titles: Mapping[str, str]
     evaluation: Evaluation
+    verdict: Mapping[str, Any]
 
     def stage(self, id: str) -> PlannedStage:
         """The stage of that id; KeyError where there is none."""
@@ -155,6 +106,7 @@ class Plan:
                 "k": list(evaluation.k),
                 "samples": evaluation.samples,
             },
+            "verdict": dict(self.verdict),
         }
 
 
@@ -164,6 +116,7 @@ def build_plan(
     model_fingerprint: str,
     reward_fingerprints: Mapping[str, str] | None = None,
     scorer_fingerprints: Mapping[str, str] | None = None,
+    task_fingerprints: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Plan:
     """The tree of stages of a checked recipe.
 
@@ -172,8 +125,12 @@ def build_plan(
         model_fingerprint: `fingerprint_model` of where it starts.
         reward_fingerprints: `fingerprint_rewards`: so that an edited plug-in file is another RL stage.
         scorer_fingerprints: a scorer's name -> `fingerprint_folder` of the directory it is read from.
+        task_fingerprints: a task's name -> those of its parameters that name files, with `fingerprint_files` in the
+            place of each path: what is in a file counts, and not where it lies.
     """
-    identify = _Identities(recipe, model_fingerprint, reward_fingerprints or {}, scorer_fingerprints or {})
+    identify = _Identities(
+        recipe, model_fingerprint, reward_fingerprints or {}, scorer_fingerprints or {}, task_fingerprints or {}
+    )
     found = _Found(recipe, identify)
     stages = found.stages
     arms: dict[str, dict[int, ArmPath]] = {arm: {} for arm in recipe.arms}
@@ -182,14 +139,17 @@ def build_plan(
             names = stage_names(recipe, arm)
             ids = [found.end_of(names[:length], seed) for length in range(1, len(names) + 1)]
             path = [id for id in ids if id is not None]
-            evaluation = found.keep(identify.evaluation(found.last_of(arm, seed), seed))
+            evaluation = found.keep(identify.evaluation(found.last_of(arm, seed), seed, recipe.arms[arm]))
             arms[arm][seed] = ArmPath(tuple(path), evaluation)
             for id in dict.fromkeys([*path, evaluation, *_scorer_stages(stages, path)]):
                 stages[id] = replace(stages[id], arms=(*stages[id].arms, arm))
         for name in recipe.scorers:
             found.scorer(name, seed)
+    for control in identify.interpolators():
+        found.keep(control)
     titles = {name: arm.title or name for name, arm in recipe.arms.items()}
-    return Plan(tuple(_in_order(stages)), arms, titles, recipe.evaluation)
+    verdict = resolved_verdict(recipe.verdict, recipe.evaluation)
+    return Plan(tuple(_in_order(stages)), arms, titles, recipe.evaluation, verdict)
 
 
 class _Found:
@@ -288,8 +248,10 @@ class _Identities:
         model_fingerprint: str,
         reward_fingerprints: Mapping[str, str],
         scorer_fingerprints: Mapping[str, str],
+        task_fingerprints: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self._recipe = recipe
+        self._task_files = task_fingerprints
         self._scorer_folders = scorer_fingerprints
         self._start = {
             "model": _said(recipe.model, {"path"}),
@@ -349,13 +311,28 @@ class _Identities:
             entry["task"] = task
         return settings, used
 
-    def evaluation(self, parent: str | None, seed: int) -> PlannedStage:
-        """The evaluation of what `parent` left."""
+    def evaluation(self, parent: str | None, seed: int, arm: Arm) -> PlannedStage:
+        """The evaluation of what `parent` left, as the arm is asked."""
         config = self._recipe.evaluation
-        settings = _said(config, _NO_IDENTITY)
+        if arm.task is not None:
+            config = config.model_copy(update={"task": arm.task})
+        settings = _said(config, _NO_IDENTITY | {"interpolation"})
         settings["task"] = self._recipe.task_name(config.task)
         id = self._id(EVALUATE, settings, [settings["task"]], {"rewards": None}, parent, seed)
         return PlannedStage(id, EVALUATE, EVALUATE, seed, parent, config, ())
+
+    def interpolators(self) -> Iterator[PlannedStage]:
+        """One stage a method, under the first seed: problems are the same under all."""
+        asked, seed = self._recipe.evaluation, self._recipe.seeds[0]
+        if asked.interpolation is None:
+            return
+        for method in asked.interpolation.methods:
+            alone = asked.interpolation.model_copy(update={"methods": (method,)})
+            config = asked.model_copy(update={"interpolation": alone})
+            settings = _said(config, _NO_IDENTITY | {"sampling", "samples"})
+            settings["task"] = self._recipe.task_name(config.task)
+            id = self._id(INTERPOLATE, settings, [settings["task"]], {}, None, seed)
+            yield PlannedStage(id, method, INTERPOLATE, seed, None, config, ())
 
     def _id(
         self,
@@ -369,7 +346,10 @@ class _Identities:
         decides = {
             "format": FORMAT_VERSION,
             "settings": settings,
-            "tasks": {name: self._recipe.tasks[name].model_dump(mode="json") for name in tasks},
+            "tasks": {
+                name: {**self._recipe.tasks[name].model_dump(mode="json"), **self._task_files.get(name, {})}
+                for name in tasks
+            },
             **more,
             "start": self._start if parent is None else parent,
             "seed": seed,

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat
 from rlreason.recipe.config import Config
 from rlreason.recipe.scorers import ScorerConfig
 from rlreason.recipe.stages import Sampling, StageConfig
+from rlreason.recipe.verdict import Verdict
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME)]
@@ -125,6 +126,18 @@ class Probe(Config):
     problems: PositiveInt = 64
 
 
+class Interpolation(Config):
+    """Controls that are no arms: interpolators fitted on training problems of the cells that are evaluated, and asked
+    the same problems as the arms. Where they fail and an arm does not, the arm does more than copy what is near."""
+
+    methods: Annotated[
+        tuple[Literal["nearest", "kernel", "mlp"], ...], AfterValidator(_unique), Field(min_length=1)
+    ] = ("nearest", "kernel", "mlp")
+    """nearest: 5 nearest neighbours; kernel: kernel ridge regression; mlp: a perceptron with one hidden layer."""
+    train_problems: PositiveInt = 2000
+    """Problems of level train that each is fitted on, the same number of every cell; fewer where there are fewer."""
+
+
 class Evaluation(Config):
     """What every arm's last checkpoint is asked."""
 
@@ -141,6 +154,8 @@ class Evaluation(Config):
     """Sampled completions a problem (beside the greedy one), from which pass@k is estimated."""
     k: Annotated[tuple[PositiveInt, ...], AfterValidator(_unique)] = (1, 2, 4, 8, 16)
     """No k may exceed `samples`."""
+    interpolation: Interpolation | None = None
+    """Interpolators as rows beside the arms; {} for all three. None: none."""
 
     @model_validator(mode="after")
     def _k_within_samples(self) -> Evaluation:
@@ -220,6 +235,9 @@ class Arm(Config):
     """Names under `stages`, in order."""
     title: str | None = None
     """How reports call it; None: its key."""
+    task: Name | None = None
+    """The task that this arm is asked in place of `evaluation.task`: another form of the same problems, such as other
+    modules of a derivation. Cells and levels are the evaluation's; problems of the same number are compared."""
 
     @model_validator(mode="before")
     @classmethod
@@ -241,9 +259,13 @@ class Recipe(Config):
     scorers: dict[Name, ScorerConfig] = Field(default_factory=dict)
     """Models that score the steps of derivations, for the `credit` of `rl` stages."""
     evaluation: Evaluation
+    verdict: Verdict = Verdict()
+    """The rules by which the report says synthesis, amplification or neither."""
     resources: Resources = Resources()
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_unique), Field(min_length=1)] = (0,)
     """Every arm is run once a seed. Seeds change training and sampling, never the tasks' problems."""
+    loggers: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...], AfterValidator(_unique)] = ()
+    """Tools that are told the metrics of every update, and the report's headline at the end. They change no result."""
 
     def task_name(self, given: str | None) -> str:
         """The task that a `task:` key means: the one named, or the only one where it was left out.

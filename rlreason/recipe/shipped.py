@@ -1,4 +1,5 @@
-"""Where what ships lies (recipes with models, reward plug-ins): in an installed package, or beside it in a checkout."""
+"""Where what ships lies (recipes with models, reward plug-ins, cluster templates): in an installed package, or beside
+it in a checkout."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from rlreason.recipe.yaml_text import read_yaml
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def shipped_folder(kind: Literal["recipes", "rewards"]) -> Path:
+def shipped_folder(kind: Literal["recipes", "rewards", "cluster"]) -> Path:
     """The folder of what ships of that kind. Models lie among the recipes, under models/."""
     installed = _PACKAGE / "_shipped" / kind
     return installed if installed.is_dir() else _PACKAGE.parent / kind

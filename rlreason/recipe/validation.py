@@ -1,7 +1,7 @@
 """What can be checked of a recipe beyond its form, without an engine: names that refer to names, and files it names.
 
-`check_references` looks at the recipe alone; `resolve_model_path` and `resolve_plugin_path` at the disk. Whether a
-task knows a cell or a level is the task's to say, whether a plug-in works the rewards room's.
+`check_references` looks at the recipe alone; the `resolve_*` functions at the disk. Whether a task knows a cell or a
+level is the task's to say, whether a plug-in works the rewards room's.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlreason.errors import ModelError, RecipeError, RewardError, one_of
+from rlreason.errors import ModelError, RecipeError, RewardError, TaskError, one_of
 from rlreason.recipe.explain import Finding
 from rlreason.recipe.own_samples import Dpo, Rft
 from rlreason.recipe.partners import check_matches
@@ -19,6 +19,7 @@ from rlreason.recipe.schema import Recipe, Reward
 from rlreason.recipe.scorers import SYMBOLIC, Implicit, Prm, ScorerConfig
 from rlreason.recipe.shipped import shipped_folder
 from rlreason.recipe.stages import Distill, Mixture, OnPolicy
+from rlreason.recipe.verdict import check_verdict
 from rlreason.recipe.yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def check_references(recipe: Recipe) -> list[Finding]:
         *_check_tasks(recipe),
         *_check_lengths(recipe),
         *_check_evaluation(recipe),
+        *check_verdict(recipe),
         *_check_rewards(recipe),
         *_check_scorers(recipe),
         *_check_zero(recipe),
@@ -85,6 +87,7 @@ def mixtures(recipe: Recipe) -> Iterator[tuple[str, Mixture]]:
 
 def _check_tasks(recipe: Recipe) -> Iterator[Finding]:
     named = [(f"{path}.task", entry.task) for path, entry in mixtures(recipe)]
+    named += [(f"arms.{name}.task", arm.task) for name, arm in recipe.arms.items() if arm.task is not None]
     for path, task in [*named, ("evaluation.task", recipe.evaluation.task)]:
         if task is None and len(recipe.tasks) > 1:
             yield Finding(path, f"say which task is meant: the recipe has {', '.join(recipe.tasks)}")
@@ -270,6 +273,23 @@ def _missing_shards(folder: Path) -> list[str]:
         return [f"{WEIGHT_INDEX} holds no weight_map"]
     absent = sorted(str(name) for name in named if not (folder / str(name)).is_file())
     return [f"{WEIGHT_INDEX} names {', '.join(absent)}, not there"] if absent else []
+
+
+def resolve_task_path(given: str, key: str, folders: Sequence[Path]) -> Path:
+    """A file or folder that a task of the recipe names under `key`.
+
+    Args:
+        folders: `LoadedRecipe.folders`, where a relative path is looked for first.
+    Raises:
+        TaskError: it is not there.
+    """
+    places = _places(Path(given).expanduser(), [*folders, Path.cwd(), shipped_folder("recipes")])
+    for place in places:
+        if place.exists():
+            return place.resolve()
+    there = sorted(str(Path(given).parent / other.name) for place in places for other in place.parent.glob("*"))
+    near = f"; {one_of('file', given, dict.fromkeys(there))}" if there else ""
+    raise TaskError(f"{key} {given!r}: there is no such file or folder; looked for {', '.join(map(str, places))}{near}")
 
 
 def resolve_plugin_path(spec: str, folders: Sequence[Path]) -> Path | None:

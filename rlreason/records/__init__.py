@@ -5,7 +5,7 @@ Stages append, the report reads; nothing here knows what a stage is or what its 
 
 from rlreason.records.documents import Ledger, ManifestRecord, PlanRecord, read_ledger, read_manifest, read_plan
 from rlreason.records.run_folder import RunFolder, read_json, write_json, write_text
-from rlreason.records.tables import drop_parts_from, read_table, write_part
+from rlreason.records.tables import drop_parts_from, read_table, scan_table, write_part
 
 __all__ = [
     "Ledger",
@@ -18,6 +18,7 @@ __all__ = [
     "read_manifest",
     "read_plan",
     "read_table",
+    "scan_table",
     "write_json",
     "write_part",
     "write_text",

@@ -7,7 +7,7 @@ run still reads.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -70,12 +70,52 @@ class PlanEvaluation(_Document):
     samples: int
 
 
+class PlanVerdict(_Document):
+    """The rules of the verdict; what each means is said where a recipe states them, in `rlreason.recipe.verdict`.
+
+    The defaults are the recipe's too: they hold for a run that was planned before there were such rules.
+    """
+
+    levels: tuple[str, ...] | None = None
+    outcome: Literal["answer", "derivation"] = "answer"
+    k: tuple[int, ...] | None = None
+    alpha: float = 0.05
+    minimal_gap: float = 0.05
+    minimal_seeds: int = 3
+    minimal_unsolved: int = 10
+    amplification: int | None = None
+    controls: tuple[str, ...] | None = None
+    right_derivations: float = 0.8
+    probes: tuple[str, ...] | None = None
+    mastery: float = 0.8
+    chance: float = 0.1
+    reach: int = 1024
+
+
+class PlanFrozen(_Document):
+    """The rules that were frozen: when (ISO 8601), their hash, and what of them the run does otherwise."""
+
+    at: str
+    hash: str
+    changes: tuple[str, ...] = ()
+
+
+class PlanRegistration(_Document):
+    """The hash of the rules that the run was planned with; `frozen` None: none were frozen."""
+
+    hash: str
+    frozen: PlanFrozen | None = None
+
+
 class PlanRecord(_Document):
     """plan.json: the arms, in the recipe's order, and their stages by identity."""
 
     arms: dict[str, PlanArm]
     stages: dict[str, PlanStage]
     evaluation: PlanEvaluation
+    verdict: PlanVerdict = PlanVerdict()
+    registration: PlanRegistration | None = None
+    """None: planned before there was such a thing."""
 
 
 class ManifestRecord(_Document):

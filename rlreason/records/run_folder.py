@@ -40,6 +40,11 @@ class RunFolder:
         return self.path / "plan.json"
 
     @property
+    def frozen_path(self) -> Path:
+        """The frozen rules that the run is held against, where there are such."""
+        return self.path / "frozen.json"
+
+    @property
     def metrics_path(self) -> Path:
         """The live stream of metrics, for watching a run; the report reads `records` instead."""
         return self.path / "metrics.jsonl"

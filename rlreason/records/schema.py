@@ -30,18 +30,29 @@ PROBLEMS = pa.schema(
         pa.field("prompt", pa.string(), nullable=False),
         pa.field("answer", pa.string(), nullable=False),
         pa.field("target", pa.string(), nullable=False),
-        pa.field("detail", pa.string(), nullable=False),  # JSON
+        pa.field("detail", pa.string(), nullable=False),  # JSON: the problem's, and "gold_steps": steps of its target
         pa.field("chance", pa.float64(), nullable=False),
     ]
 )
 """The problems an evaluation asked, once each."""
+
+TRAINED_PATHS = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        pa.field("cell", pa.string(), nullable=False),
+        pa.field("path", pa.list_(pa.string()), nullable=False),  # as "path" in the problems' detail
+    ]
+)
+"""Sequences of operations that training asks for in the cells that an evaluation asked, where a task lists them."""
 
 _SCORED = [
     pa.field("stage", pa.string(), nullable=False),
     pa.field("problem", pa.string(), nullable=False),
     pa.field("cell", pa.string(), nullable=False),
     pa.field("sample", pa.int32(), nullable=False),  # counts from 0 within the problem; greedy: -1
-    pa.field("text", pa.string(), nullable=False),
+    pa.field("text", pa.string(), nullable=False),  # of several turns: the environment's answers included
+    pa.field("turns", pa.string()),  # JSON: what the policy wrote, a text a turn; null: a task of one turn
     pa.field("tokens", pa.int32(), nullable=False),  # tokens sampled
     pa.field("finish_reason", pa.string(), nullable=False),  # "stop" or "length"
     pa.field("logprob", pa.float64(), nullable=False),  # sum over tokens, natural log, as sampled
@@ -78,7 +89,7 @@ ROLLOUTS = pa.schema(
         pa.field("step_scores", pa.string(), nullable=False),  # JSON: {who: [[start, end, score], ...]}
         pa.field("prompt_tokens", pa.list_(pa.int32()), nullable=False),
         pa.field("completion_tokens", pa.list_(pa.int32()), nullable=False),
-        pa.field("generator_logprobs", pa.list_(pa.float32()), nullable=False),
+        pa.field("generator_logprobs", pa.list_(pa.float32()), nullable=False),  # 0 for what an environment said
         pa.field("learner_mismatch", pa.float64(), nullable=False),  # mean |learner - generator| logprob, NaN unknown
         pa.field("seed", pa.int64(), nullable=False),
     ]
@@ -115,11 +126,29 @@ CURRICULUM = pa.schema(
 )
 """One row a bandit arm of an update of an RL stage."""
 
+BASE_LOGPROBS = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),  # the evaluation whose completion it is
+        pa.field("level", pa.string(), nullable=False),
+        pa.field("problem", pa.string(), nullable=False),
+        pa.field("sample", pa.int32(), nullable=False),
+        pa.field("base", pa.string(), nullable=False),  # stage of the checkpoint that scored it; "": where arms start
+        pa.field("logprob", pa.float64(), nullable=False),  # sum over tokens, natural log, at temperature 1
+        pa.field("tokens", pa.int32(), nullable=False),
+    ]
+)
+"""One row a right derivation of an arm that went on by reinforcement learning: how likely its base would write it."""
+
+ADDED = frozenset({"turns"})
+"""Nullable columns that came after files of this version had been written: one without them holds nulls there."""
+
 TABLES: dict[str, pa.Schema] = {
     "updates": UPDATES,
     "problems": PROBLEMS,
+    "trained_paths": TRAINED_PATHS,
     "evaluations": EVALUATIONS,
     "rollouts": ROLLOUTS,
     "steps": STEPS,
     "curriculum": CURRICULUM,
+    "base_logprobs": BASE_LOGPROBS,
 }

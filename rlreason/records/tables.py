@@ -8,17 +8,18 @@ reader is the report's business.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rlreason.errors import RecordsError, one_of
 from rlreason.records.run_folder import RunFolder, replacing
-from rlreason.records.schema import SCHEMA_VERSION, TABLES
+from rlreason.records.schema import ADDED, SCHEMA_VERSION, TABLES
 
 _TABLE_KEY = b"rlreason.table"
 _VERSION_KEY = b"rlreason.schema_version"
@@ -34,8 +35,9 @@ def write_part(
         table: a name of `records.schema.TABLES`.
         stage: the stage's identity; also the folder under the table's.
         part: counts from 0 or 1 within the stage, for example the update.
-        rows: columns by name, all of the table's and no other, in any order. In a nullable column None (for numbers
-            also NaN) is null; in any other float column NaN stays NaN.
+        rows: columns by name, in any order: all of the table's, of which those of `schema.ADDED` may be left out (they
+            are null then), and no other. In a nullable column None (for numbers also NaN) is null; in any other float
+            column NaN stays NaN.
     Returns:
         The file written.
     Raises:
@@ -55,6 +57,15 @@ def drop_parts_from(folder: RunFolder, table: str, stage: str, part: int) -> Non
     for number, path in reversed(_parts(_folder(folder, table, stage))):
         if number >= part:
             path.unlink()
+
+
+def read_part(folder: RunFolder, table: str, stage: str, part: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """One part of a stage's table, as Arrow columns: for who follows a run while it is written.
+
+    Raises:
+        RecordsError: as `read_table`; also where there is no such part, as after a resumed stage dropped it.
+    """
+    return _read_part(_folder(folder, table, stage) / f"part-{part:06d}.parquet", table, _wanted(table, columns))
 
 
 def part_numbers(folder: RunFolder, table: str, stage: str) -> list[int]:
@@ -78,21 +89,50 @@ def read_table(
             columns do not match. Names file and column.
     """
     root = _folder(folder, table)
-    schema = TABLES[table]
-    for column in columns or ():
-        if column not in schema.names:
-            raise RecordsError(one_of(f"column of table {table!r}", column, schema.names))
-    wanted = schema if columns is None else pa.schema([schema.field(column) for column in columns])
+    wanted = _wanted(table, columns)
     if stages is None:
         stages = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    parts = [_read_part(path, table, wanted) for stage in stages for _, path in _parts(root / stage)]
+    parts = [part for stage in stages for part in scan_table(folder, table, stage, columns)]
     whole = pa.concat_tables(parts) if parts else wanted.empty_table()
     nullable = {field.name: _PANDAS_NULLABLE[field.type] for field in wanted if field.type in _PANDAS_NULLABLE}
     frame: pd.DataFrame = whole.to_pandas()
     return frame.astype({name: dtype for name, dtype in nullable.items() if wanted.field(name).nullable})
 
 
+def scan_table(
+    folder: RunFolder,
+    table: str,
+    stage: str,
+    columns: Sequence[str] | None = None,
+    only: tuple[str, Collection[str]] | None = None,
+) -> Iterator[pa.Table]:
+    """Read a stage's part of a table one file at a time, for what would not fit in memory whole.
+
+    Args:
+        columns: None: all, in the table's order.
+        only: (one of the columns, values): the rows that hold one of them. Row groups that by their statistics hold
+            none are not read.
+    Yields:
+        The rows of each part, in order, as Arrow columns.
+    Raises:
+        RecordsError: as `read_table`, when it comes to the file.
+    """
+    parts = _parts(_folder(folder, table, stage))
+    wanted = _wanted(table, columns)
+    for _, path in parts:
+        rows = _read_part(path, table, wanted, only)
+        yield rows if only is None else rows.filter(pc.is_in(rows[only[0]], pa.array(sorted(only[1]), pa.string())))
+
+
 _PANDAS_NULLABLE = {pa.bool_(): "boolean", pa.int32(): "Int32"}
+
+
+def _wanted(table: str, columns: Sequence[str] | None) -> pa.Schema:
+    schema = TABLES[table]
+    for column in columns or ():
+        if column not in schema.names:
+            raise RecordsError(one_of(f"column of table {table!r}", column, schema.names))
+    return schema if columns is None else pa.schema([schema.field(column) for column in columns])
 
 
 def _folder(folder: RunFolder, *parts: str) -> Path:
@@ -112,13 +152,14 @@ def _parts(folder: Path) -> list[tuple[int, Path]]:
     return sorted(parts)
 
 
-def _read_part(path: Path, table: str, wanted: pa.Schema) -> pa.Table:
+def _read_part(path: Path, table: str, wanted: pa.Schema, only: tuple[str, Collection[str]] | None = None) -> pa.Table:
     try:
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow
             _check_metadata(found.metadata or {}, table, path)
             present = [name for name in wanted.names if name in found.names]
-            rows = file.read(columns=present)
+            groups = [group for group in range(file.num_row_groups) if only is None or _may_hold(file, group, *only)]
+            rows = file.read_row_groups(groups, columns=present)
     except (pa.ArrowException, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise RecordsError(
@@ -127,7 +168,17 @@ def _read_part(path: Path, table: str, wanted: pa.Schema) -> pa.Table:
         ) from error
     # a subset of columns may be read, but the file must hold exactly the table's
     names = found.names if len(wanted) == len(TABLES[table]) else present
-    return _conform({name: rows[name] for name in present}, names, wanted, table, path)
+    return _conform({name: rows[name] for name in present}, names, wanted, table, path, rows.num_rows)
+
+
+def _may_hold(file: pq.ParquetFile, group: int, column: str, values: Collection[str]) -> bool:
+    """Whether a row group's statistics leave room for one of the values."""
+    described = file.metadata.row_group(group)
+    for number in range(described.num_columns):
+        chunk = described.column(number)
+        if chunk.path_in_schema == column and chunk.statistics is not None and chunk.statistics.has_min_max:
+            return any(chunk.statistics.min <= value <= chunk.statistics.max for value in values)
+    return True
 
 
 def _check_metadata(metadata: Mapping[bytes, bytes], table: str, path: Path) -> None:
@@ -143,22 +194,34 @@ def _check_metadata(metadata: Mapping[bytes, bytes], table: str, path: Path) -> 
 
 
 def _conform(
-    columns: pd.DataFrame | Mapping[str, Any], names: Iterable[str], schema: pa.Schema, table: str, path: Path
+    columns: pd.DataFrame | Mapping[str, Any],
+    names: Iterable[str],
+    schema: pa.Schema,
+    table: str,
+    path: Path,
+    rows: int | None = None,
 ) -> pa.Table:
-    """The columns as exactly `schema`, or the RecordsError that says which one is not. `names`: all that are there."""
+    """The columns as exactly `schema`, or the RecordsError that says which one is not.
+
+    Args:
+        names: all columns that are there.
+        rows: how many there are; None: as many as the first column has.
+    """
     names = list(names)
     for name in schema.names:
-        if name not in names:
+        if name not in names and name not in ADDED:
             raise RecordsError(f"{path}: column {name!r} of table {table!r} is missing; it needs {schema.field(name)}")
     for name in names:
         if name not in schema.names:
             raise RecordsError(f"{path}: {one_of(f'column of table {table!r}', name, schema.names)}")
-    arrays = [_column(columns[field.name], field, path) for field in schema]
-    lengths = {name: len(array) for name, array in zip(schema.names, arrays, strict=True)}
-    for name, length in lengths.items():
-        if length != len(arrays[0]):
-            raise RecordsError(f"{path}: column {name!r} has {length} rows, {schema.names[0]!r} has {len(arrays[0])}")
-    return pa.Table.from_arrays(arrays, schema=schema)
+    arrays = {field.name: _column(columns[field.name], field, path) for field in schema if field.name in names}
+    if rows is None:
+        rows = len(arrays[schema.names[0]])
+    for name, array in arrays.items():
+        if len(array) != rows:
+            raise RecordsError(f"{path}: column {name!r} has {len(array)} rows, {schema.names[0]!r} has {rows}")
+    whole = [arrays[field.name] if field.name in arrays else pa.nulls(rows, field.type) for field in schema]
+    return pa.Table.from_arrays(whole, schema=schema)
 
 
 def _column(values: Any, field: pa.Field, path: Path) -> pa.Array | pa.ChunkedArray:

@@ -7,49 +7,37 @@ paired difference of two arms covers both. Which arms are compared, and the verd
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import stdtrit
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from rlreason.report.statistics_crossed import Estimate, crossed_mean
+
+__all__ = ["Estimate", "PairedDifference", "bootstrap_over_problems", "corrected", "paired_difference", "wilson"]
+
 RESAMPLES = 2000
-SMALLEST_P = 1e-12
-"""Where a p value comes from inverting an interval and is smaller, it is reported as this."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A share in [0, 1], or a difference of two, in [-1, 1], with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def is_above(self, other: Estimate) -> bool:
-        """Whether this interval lies wholly above the other's."""
-        return self.low > other.high
-
-
-def wilson(per_problem: np.ndarray) -> Estimate:
+def wilson(per_problem: np.ndarray, answers: int = 1) -> Estimate:
     """Mean of per-problem shares with the Wilson score interval for that many problems.
 
     Args:
         per_problem: [P] float in [0, 1], P at least 1: 0 or 1, or a mean of those over seeds.
+        answers: of each problem. Several may say more than one: the interval is that of as many problems of 0 or 1 as
+            would show the same spread, at most the number of answers.
     Returns:
-        The mean and its 95% interval. For means over seeds the interval is on the wide side of what problems alone
-        explain, because their spread is at most that of 0 or 1.
+        The mean and its 95% interval.
     """
-    n = len(per_problem)
-    right = float(per_problem.sum())
-    low, high = proportion_confint(right, n, alpha=0.05, method="wilson")
+    n, value = len(per_problem), float(per_problem.mean())
+    spread = float(per_problem.var())
+    worth = n if spread == 0 else min(n * answers, max(n, n * value * (1 - value) / spread))
+    low, high = proportion_confint(value * worth, worth, alpha=0.05, method="wilson")
     # with none or all right the bound is exact, but rounding may put it a hair on the wrong side of the value
-    value = right / n
     return Estimate(value, min(float(low), value), max(float(high), value))
 
 
@@ -112,52 +100,35 @@ class PairedDifference:
         }
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray) -> PairedDifference:
+def paired_difference(a: np.ndarray, b: np.ndarray, alpha: float = 0.05) -> PairedDifference:
     """Compare two arms on the same problems under the same seeds.
 
-    Problems and seeds are crossed random effects, and each brings its own t quantile: the squared half-width of the
-    interval is that of the t interval over the means of the seeds, plus what the choice of problems adds. Under one
-    seed only the latter is left, and the interval covers other problems, never other training runs. One problem that
-    only the first arm solves and one that only the second does are added under every seed, so that arms which agree
-    everywhere still have an interval.
-
-    In simulations of three seeds (40 to 384 problems, standard deviation between seeds 0 to 12 points) that interval
-    covers the truth in 93 to 98 of 100 cases, and in more where the arms hardly differ. A percentile bootstrap over
-    seeds and problems covers it in 79 to 100, because three seeds cannot show their spread; an interval over problems
-    alone, which is what a sign-flip test over problems amounts to, in 34 to 95.
+    Problems and seeds are crossed random effects: the interval is that of `statistics_crossed.crossed_mean`. Under one
+    seed it covers other problems, never other training runs. One problem that only the first arm solves and one that
+    only the second does are added under every seed, so that arms which agree everywhere still have an interval.
 
     Args:
         a, b: [S, P] float in [0, 1], share right under each seed on each problem; S and P at least 1.
+        alpha: one minus the level of the interval, and of `detectable`.
     Returns:
         First minus second. Its p value is McNemar's where there is one seed and every share is 0 or 1.
     Raises:
         ValueError: the shapes differ, or there is nothing to compare.
-    Source:
-        The two problems added: Bonett and Price 2012. A quantile for each of the two variances: Howe 1974.
     """
     if a.ndim != 2 or a.shape != b.shape or a.size == 0:
         raise ValueError(
             f"shares of shapes {a.shape} and {b.shape} cannot be paired; give [seeds, problems], the same and not empty"
         )
-    differences = a - b
-    by_seeds, by_problems = _variances(_with_one_problem_each_way(differences))
-    seeds, problems = differences.shape
-    centre = float(differences.mean()) * problems / (problems + 2)
-
-    def half_width(alpha: float) -> float:
-        over_seeds = stdtrit(seeds - 1, alpha / 2) ** 2 * by_seeds if seeds > 1 else 0.0
-        return float(np.sqrt(over_seeds + stdtrit(problems + 1, alpha / 2) ** 2 * by_problems))
-
-    exact = seeds == 1 and bool(np.isin([a, b], [0.0, 1.0]).all())
-    p = _mcnemar(a[0], b[0]) if exact else _p_value(abs(centre), half_width)
-    reach = half_width(0.05)
+    mean = crossed_mean(a - b)
+    exact = len(a) == 1 and bool(np.isin([a, b], [0.0, 1.0]).all())
+    p = _mcnemar(a[0], b[0]) if exact else mean.p()
     return PairedDifference(
-        difference=Estimate(float(differences.mean()), max(-1.0, centre - reach), min(1.0, centre + reach)),
+        difference=mean.interval(alpha),
         p=p,
         p_corrected=p,
         test="McNemar, exact" if exact else "t",
-        discordant=float(np.mean(differences != 0)),
-        detectable=min(1.0, reach + half_width(0.4)),  # 80% power: the quantile of one tail of 0.2 on top
+        discordant=float(np.mean(a != b)),
+        detectable=min(1.0, mean.detectable(alpha)),
     )
 
 
@@ -176,35 +147,7 @@ def corrected(differences: Sequence[PairedDifference]) -> list[PairedDifference]
     return [replace(each, p_corrected=float(p)) for each, p in zip(differences, p_values, strict=True)]
 
 
-def _with_one_problem_each_way(differences: np.ndarray) -> np.ndarray:
-    """[S, P] -> [S, P + 2]: a problem that only the first arm solves, and one that only the second does."""
-    each_seed = np.ones(len(differences))
-    return np.column_stack([differences, each_seed, -each_seed])
-
-
-def _variances(differences: np.ndarray) -> tuple[float, float]:
-    """What seeds and problems add to the variance of the mean of [S, P] differences; the first is 0 for one seed.
-
-    Noise of single answers is part of what seeds add, and is taken out of what problems add: counted once.
-    """
-    seeds, problems = differences.shape
-    by_problem, by_seed = differences.mean(axis=0), differences.mean(axis=1, keepdims=True)
-    over_problems = float(by_problem.var(ddof=1)) / problems
-    if seeds == 1:
-        return 0.0, over_problems
-    residuals = differences - by_problem - by_seed + differences.mean()
-    noise = float((residuals**2).sum()) / ((seeds - 1) * (problems - 1)) / differences.size
-    return float(by_seed.var(ddof=1)) / seeds, max(over_problems - noise, 0.0)
-
-
 def _mcnemar(a: np.ndarray, b: np.ndarray) -> float:
     """Exact p value of two arms' 0 or 1 on the same problems, [P] each: only the problems they differ on count."""
     first, second = int(np.sum(a > b)), int(np.sum(a < b))
     return float(mcnemar([[0, first], [second, 0]], exact=True).pvalue)
-
-
-def _p_value(distance: float, half_width: Callable[[float], float]) -> float:
-    """The largest level at which the interval of that half-width still reaches 0, `distance` away."""
-    if half_width(SMALLEST_P) <= distance:
-        return SMALLEST_P
-    return float(brentq(lambda alpha: half_width(alpha) - distance, SMALLEST_P, 1.0))

@@ -25,6 +25,7 @@ from rlreason.engines.scratch import make_model
 from rlreason.errors import MachineError, RecipeError
 from rlreason.recipe import LoadedRecipe, PlannedStage, dump_recipe, load_recipe
 from rlreason.recipe.compare import diff
+from rlreason.recipe.freeze import frozen_path, read_frozen, registration
 from rlreason.recipe.schema import Recipe
 from rlreason.recipe.sizes import check_memory
 from rlreason.records.run_folder import RunFolder, read_json, write_json, write_text
@@ -34,6 +35,7 @@ from rlreason.stages.binding import BoundRecipe, bind, estimate_engines
 from rlreason.stages.context import Context, Progress
 from rlreason.stages.dpo import run_dpo
 from rlreason.stages.evaluate import run_evaluate
+from rlreason.stages.interpolate import run_interpolate
 from rlreason.stages.interrupts import InterruptibleProgress, interrupts_kept
 from rlreason.stages.ledger import forget_spending, keep_seconds, stage_ledger
 from rlreason.stages.manifest import make_manifest, now
@@ -54,6 +56,7 @@ STAGES: dict[str, StageFunction] = {
     "distill": run_rl,
     "prm": run_prm,
     "evaluate": run_evaluate,
+    "interpolate": run_interpolate,
 }
 
 
@@ -67,13 +70,16 @@ class RunOutcome:
     seconds: float
 
 
-def run_recipe(loaded: LoadedRecipe, folder: Path, *, allow_change: bool, progress: Progress) -> RunOutcome:
+def run_recipe(
+    loaded: LoadedRecipe, folder: Path, *, allow_change: bool, progress: Progress, frozen: Path | None = None
+) -> RunOutcome:
     """Run every stage of a recipe that its folder does not hold yet.
 
     Args:
         folder: the run's; made where it does not exist.
         allow_change: go on although the recipe differs from the one the folder was begun with. Stages whose settings
             changed have another identity and are run anew; the others are kept.
+        frozen: the file of frozen rules to hold the run against; None: the one at `frozen_path`, where it is there.
     Raises:
         UserError: the recipe cannot be run here; nothing was started.
         RunFailed: a stage failed; the folder can be resumed.
@@ -83,7 +89,7 @@ def run_recipe(loaded: LoadedRecipe, folder: Path, *, allow_change: bool, progre
     run = RunFolder(folder)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers' bars too, here and in workers
     with locked(run):
-        prepare_folder(run, bound, allow_change)
+        prepare_folder(run, bound, allow_change, frozen)
         stages = bound.plan.stages
         done = tuple(stage.id for stage in stages if run.is_done(stage.id))
         progress.run_started(stages, done)
@@ -128,11 +134,11 @@ def check_room(bound: BoundRecipe) -> None:
         check_memory(estimate, psutil.virtual_memory().available)
 
 
-def prepare_folder(run: RunFolder, bound: BoundRecipe, allow_change: bool) -> None:
+def prepare_folder(run: RunFolder, bound: BoundRecipe, allow_change: bool, frozen: Path | None = None) -> None:
     """Write the resolved recipe and the plan; refuse a folder that was begun with another recipe.
 
     Raises:
-        RecipeError: the recipe differs; names every difference.
+        RecipeError: the recipe differs; names every difference. Or the frozen rules cannot be read.
     """
     if run.recipe_path.exists() and not allow_change:
         differences = diff(load_recipe(run.recipe_path).resolved, bound.loaded.resolved)
@@ -142,7 +148,20 @@ def prepare_folder(run: RunFolder, bound: BoundRecipe, allow_change: bool) -> No
                 "--folder, or say --allow-change: stages whose settings are the same are kept, the others run anew"
             )
     write_text(run.recipe_path, dump_recipe(bound.recipe))
-    write_json(run.plan_path, bound.plan.to_json())
+    keep_frozen(run, frozen or frozen_path(bound.loaded), asked_for=frozen is not None)
+    held = read_frozen(run.frozen_path) if run.frozen_path.exists() else None
+    write_json(run.plan_path, {**bound.plan.to_json(), "registration": registration(bound.recipe, held)})
+
+
+def keep_frozen(run: RunFolder, path: Path, *, asked_for: bool) -> None:
+    """Copy the frozen rules into the run. What it was begun with stays, whatever is frozen later.
+
+    Raises:
+        RecipeError: the file is not there though it was asked for, or is not one of frozen rules.
+    """
+    if run.frozen_path.exists() or not (asked_for or path.exists()):
+        return
+    write_json(run.frozen_path, read_frozen(path).model_dump())
 
 
 def base_model(run: RunFolder, bound: BoundRecipe, seed: int) -> Path:

@@ -199,3 +199,18 @@ def test_a_temporary_file_of_a_killed_writer_is_no_part_and_a_stranger_is_named(
     (path.parent / "part-new.parquet").write_bytes(b"")
     with pytest.raises(RecordsError, match=r"part-new\.parquet is not named like a part"):
         read_table(folder, "updates")
+
+
+def test_a_column_that_came_later_is_null_in_the_files_before_it(tmp_path):
+    folder = RunFolder(tmp_path)
+    write_part(folder, "evaluations", "e", 0, evaluation(turns='["a", "b"]'))
+    path = write_part(folder, "evaluations", "e", 1, evaluation())
+    rewrite(path, lambda table: table.drop_columns(["turns"]))
+    for columns in (None, ["turns"]):
+        found = read_table(folder, "evaluations", columns=columns)["turns"]
+        assert found[0] == '["a", "b"]' and found.isna().tolist() == [False, True]
+    assert read_table(folder, "evaluations", columns=["turns", "text"])["text"].tolist() == ["t", "t"]
+    # any other column is still missed
+    rewrite(path, lambda table: table.drop_columns(["failure"]))
+    with pytest.raises(RecordsError, match="column 'failure' of table 'evaluations' is missing"):
+        read_table(folder, "evaluations")

@@ -8,17 +8,20 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from decimal import getcontext
 from typing import Any
 
 import numpy as np
 import pytest
-from reasoning_gym.factory import DATASETS
 
 from rlreason.errors import TaskError
 from rlreason.rewards import builtin
 from rlreason.tasks import Task, build_task
 from rlreason.tasks.gym.task import read_answer
 from rlreason.types import Problem
+
+pytest.importorskip("pycosat", reason="reasoning-gym needs pycosat, which is compiled at set-up")
+DATASETS = pytest.importorskip("reasoning_gym.factory").DATASETS
 
 LEVELS = ("train", "validation", "iid")
 SHORT = {"min_word_len": 3, "max_word_len": 4}
@@ -95,6 +98,8 @@ STEADY = {
     "acre": {},  # drawn ahead, as many as there are
     "list_functions": {},  # from the process's own random generator, and by the position in a list
     "pool_matrix": {},  # seeds numpy's
+    "decimal_chain_sum": {},
+    "decimal_arithmetic": {},  # sets the precision of all decimals of the process
     "course_schedule": {},
     "graph_color": {},
 }
@@ -123,14 +128,16 @@ def test_a_problem_is_the_same_in_every_process_and_in_any_order():
     assert len(set(here)) == len(here)
 
 
-def test_the_processs_own_random_generators_are_left_as_they_were():
-    task = gym(datasets={"pool_matrix": None, "list_functions": None})
+def test_the_processs_own_random_generators_and_decimals_are_left_as_they_were():
+    task = gym(datasets={"pool_matrix": None, "list_functions": None, "decimal_arithmetic": {"precision": 9}})
+    precision = getcontext().prec
     random.seed(3)
     np.random.seed(3)
     before = random.getstate(), np.random.get_state()[1].tolist()
     for cell in task.cells:
         for index in range(20):
             task.problem("train", cell.name, index)
+    assert getcontext().prec == precision
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
 

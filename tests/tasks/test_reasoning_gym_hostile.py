@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import sympy
-from reasoning_gym.factory import DATASETS
 
 from rlreason.errors import TaskError
 from rlreason.recipe.schema import Reward, Rubric
@@ -18,6 +17,9 @@ from rlreason.tasks import Task, build_task
 from rlreason.tasks.gym import scoring
 from rlreason.tasks.gym.generators import _UNSTEADY
 from rlreason.tasks.registry import task_spec
+
+pytest.importorskip("pycosat", reason="reasoning-gym needs pycosat, which is compiled at set-up")
+DATASETS = pytest.importorskip("reasoning_gym.factory").DATASETS
 
 EVALUATING = {
     "binary_matrix",
