@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from rlreason.records.tables import part_numbers, write_part
 from rlreason.stages.context import Context
 from rlreason.stages.ledger import keep_spending
 from rlreason.stages.rollouts import complete, sampling_settings, score, scored_columns
+from rlreason.tasks.contract import Task
 from rlreason.tasks.sampling import sample
 from rlreason.types import Problem, Rollout
 
@@ -98,8 +100,32 @@ def write_problems(context: Context, stage: PlannedStage, items: Sequence[Asked]
             "prompt": [item.problem.prompt for item in unique],
             "answer": [item.problem.answer for item in unique],
             "target": [item.problem.target for item in unique],
-            "detail": [json.dumps(dict(item.problem.detail)) for item in unique],
+            "detail": [json.dumps(_detail(task, item.problem)) for item in unique],
             "chance": [task.chance(item.problem.level, item.problem.cell) for item in unique],
+        },
+    )
+
+
+def _detail(task: Task, problem: Problem) -> dict[str, Any]:
+    """The problem's own, and how many steps its gold derivation has: by it reports place errors and see shortcuts."""
+    return {**problem.detail, "gold_steps": len(task.check(problem, problem.target).steps)}
+
+
+def write_trained_paths(context: Context, stage: PlannedStage, items: Sequence[Asked]) -> None:
+    """The trained_paths table of the evaluation."""
+    task = context.task(stage.config.task)  # type: ignore[union-attr]
+    cells = dict.fromkeys(item.problem.cell for item in items)
+    rows = [(cell, path) for cell in cells for path in sorted(task.trained_paths(cell) or ())]
+    write_part(
+        context.folder,
+        "trained_paths",
+        stage.id,
+        0,
+        {
+            "stage": [stage.id] * len(rows),
+            "task": [task.name] * len(rows),
+            "cell": [cell for cell, _ in rows],
+            "path": [list(path) for _, path in rows],
         },
     )
 
@@ -114,6 +140,7 @@ def run_evaluate(context: Context, stage: PlannedStage, parent: Path) -> Mapping
     done = sum(len(block) for number, block in todo if number in recorded)
     context.progress.stage_started(stage, len(items), "problems", done)
     write_problems(context, stage, items)
+    write_trained_paths(context, stage, items)
     context.engines.generator.load_checkpoint(parent.resolve(), policy_version=0)
     right: list[bool] = []
     for number, block in todo:
