@@ -24,7 +24,7 @@ from rlreason.recipe.stages import OnPolicy
 _COLOURS = {
     **{"pretrain": "magenta", "sft": "cyan", "rft": "bright_cyan", "dpo": "bright_green", "rl": "green"},
     "distill": "bright_blue",
-    **{"prm": "blue", "evaluate": "yellow", "interpolate": "bright_yellow"},
+    **{"prm": "blue", "evaluate": "yellow", "interpolate": "bright_yellow", "reach": "bright_yellow"},
 }
 
 
@@ -34,6 +34,8 @@ def stage_sizes(stage: PlannedStage) -> dict[str, int]:
     Of a stage that stops at another's budget, the most that it may be; what that budget decides alone is left out.
     """
     config = stage.config
+    if stage.type == "reach":  # as many derivations as turn out right
+        return {}
     if isinstance(config, Evaluation):
         problems = len(config.levels) * config.problems + sum(probe.problems for probe in config.probes.values())
         if stage.type == "interpolate":
@@ -118,7 +120,7 @@ def render_plan(
         machine: what there is; None leaves out whether it fits.
     """
     evaluations = sum(stage.type == "evaluate" for stage in plan.stages)
-    trained = len(plan.stages) - evaluations - sum(stage.type == "interpolate" for stage in plan.stages)
+    trained = sum(stage.type not in ("evaluate", "interpolate", "reach") for stage in plan.stages)
     unshared = sum(len(path.stages) for seeds in plan.arms.values() for path in seeds.values())
     head = Text.assemble(
         (recipe.name, "bold"),
@@ -172,6 +174,8 @@ def curriculum_text(config: OnPolicy) -> str:
 
 def _size_text(stage: PlannedStage) -> str:
     config, sizes = stage.config, {name: f"{size:,}" for name, size in stage_sizes(stage).items()}
+    if stage.type == "reach":
+        return f"right derivations of {', '.join(stage.arms)} under this base"
     if isinstance(config, Evaluation) and config.interpolation and stage.type == "interpolate":
         return f"control fitted on {config.interpolation.train_problems:,} problems, {sizes['problems']} problems asked"
     if isinstance(config, Evaluation):

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from rlreason.recipe.fingerprints import FORMAT_VERSION, json_digest
 from rlreason.recipe.own_samples import Dpo, Rft
 from rlreason.recipe.partners import History, match_of, partner_of, stage_names
-from rlreason.recipe.planned import EVALUATE, INTERPOLATE, PlannedMatch, PlannedScorer, PlannedStage, StageType
+from rlreason.recipe.planned import EVALUATE, INTERPOLATE, REACH, PlannedMatch, PlannedScorer, PlannedStage, StageType
 from rlreason.recipe.schema import Arm, Evaluation, Recipe
 from rlreason.recipe.scorers import Implicit, Prm
 from rlreason.recipe.stages import OnPolicy, StageConfig
@@ -147,9 +147,26 @@ def build_plan(
             found.scorer(name, seed)
     for control in identify.interpolators():
         found.keep(control)
+    if recipe.verdict.reach_derivations:
+        for arm, base in _reinforced(recipe):
+            for seed in recipe.seeds:
+                asked = identify.reach(found.last_of(base, seed), arms[arm][seed].evaluation, seed, recipe.arms[arm])
+                stages[asked.id] = replace(asked, arms=(arm,))
     titles = {name: arm.title or name for name, arm in recipe.arms.items()}
     verdict = resolved_verdict(recipe.verdict, recipe.evaluation)
     return Plan(tuple(_in_order(stages)), arms, titles, recipe.evaluation, verdict)
+
+
+def _reinforced(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """(arm, base): arms that go on from another by reinforcement learning first, as `report.verdict` pairs them."""
+    histories = {arm: stage_names(recipe, arm) for arm in recipe.arms}
+    for arm, history in histories.items():
+        before = {
+            other: own for other, own in histories.items() if len(own) < len(history) and own == history[: len(own)]
+        }
+        base = max(before, key=lambda other: len(before[other]), default=None)
+        if base is not None and recipe.stages[history[len(before[base])]].type == "rl":
+            yield arm, base
 
 
 class _Found:
@@ -320,6 +337,14 @@ class _Identities:
         settings["task"] = self._recipe.task_name(config.task)
         id = self._id(EVALUATE, settings, [settings["task"]], {"rewards": None}, parent, seed)
         return PlannedStage(id, EVALUATE, EVALUATE, seed, parent, config, ())
+
+    def reach(self, base: str | None, evaluation: str, seed: int, arm: Arm) -> PlannedStage:
+        """How likely `base` finds the right derivations of an evaluation."""
+        asked, count = self._recipe.evaluation, self._recipe.verdict.reach_derivations
+        config = asked if arm.task is None else asked.model_copy(update={"task": arm.task})
+        settings = {"answers": evaluation, "count": count}
+        id = self._id(REACH, settings, [], {}, base, seed)
+        return PlannedStage(id, REACH, REACH, seed, base, config, (), answers=evaluation)
 
     def interpolators(self) -> Iterator[PlannedStage]:
         """One stage a method, under the first seed: problems are the same under all."""

@@ -13,9 +13,10 @@ from rlreason.recipe.schema import Evaluation
 from rlreason.recipe.scorers import Prm, ScorerConfig
 from rlreason.recipe.stages import StageConfig
 
-StageType = Literal["pretrain", "sft", "rft", "dpo", "rl", "distill", "prm", "evaluate", "interpolate"]
+StageType = Literal["pretrain", "sft", "rft", "dpo", "rl", "distill", "prm", "evaluate", "interpolate", "reach"]
 EVALUATE: Literal["evaluate"] = "evaluate"
 INTERPOLATE: Literal["interpolate"] = "interpolate"
+REACH: Literal["reach"] = "reach"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class PlannedStage:
     Attributes:
         id: its type and the first ten hex digits of its identity: "sft-1a2b3c4d5e".
         name: the recipe's name of it (of the first, where the recipe says the same twice); "evaluate" for evaluations,
-            the method for interpolators.
+            the method for interpolators, "reach" for what a base makes of another arm's derivations.
         type: which function of `rlreason.stages` runs it.
         seed: seed of training and sampling.
         parent: id of the stage whose checkpoint it starts from; None: the recipe's model.
@@ -61,6 +62,7 @@ class PlannedStage:
         reference: id of the stage whose checkpoint the policy is held near, where the recipe names an arm for that;
             None: the arm is the recipe's model, or none is named.
         match: of a stage that stops at another's budget.
+        answers: of a stage of type "reach", id of the evaluation whose right derivations its parent is asked about.
     """
 
     id: str
@@ -73,10 +75,11 @@ class PlannedStage:
     scorer: PlannedScorer | None = None
     match: PlannedMatch | None = None
     reference: str | None = None
+    answers: str | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
         """Ids of the stages, beside the parent, that must be done before it."""
         models = self.scorer.models if self.scorer else ()
         partner = self.match.stage if self.match else None
-        return tuple(id for id in (*models, self.reference, partner) if id is not None)
+        return tuple(id for id in (*models, self.reference, partner, self.answers) if id is not None)

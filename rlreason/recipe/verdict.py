@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from rlreason.errors import one_of
 from rlreason.recipe.config import Config
@@ -55,6 +55,9 @@ class Verdict(Config):
     reach: PositiveInt = 1024
     """Where the log-probability of the arm's right derivations under its base is recorded: one above -ln(reach) is
     within reach of the base."""
+    reach_derivations: NonNegativeInt = 0
+    """Right derivations a level of each such arm whose log-probability under its base is recorded after the evaluation,
+    one a problem; 0: none. Without them a base that only needs more samples than were taken looks like none."""
 
 
 def resolved_verdict(verdict: Verdict, evaluation: Evaluation) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from rlreason.stages.interrupts import InterruptibleProgress, interrupts_kept
 from rlreason.stages.ledger import forget_spending, keep_seconds, stage_ledger
 from rlreason.stages.manifest import make_manifest, now
 from rlreason.stages.prm import run_prm
+from rlreason.stages.reach import run_reach
 from rlreason.stages.rft import run_rft
 from rlreason.stages.rl import run_rl
 from rlreason.stages.supervised import run_supervised
@@ -57,6 +58,7 @@ STAGES: dict[str, StageFunction] = {
     "prm": run_prm,
     "evaluate": run_evaluate,
     "interpolate": run_interpolate,
+    "reach": run_reach,
 }
 
 
