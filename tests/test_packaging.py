@@ -50,7 +50,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_carries_recipes_rewards_and_templates(wheel: Path):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for shipped in ("recipes", "rewards"):
+    for shipped in ("recipes", "rewards", "cluster"):
         files = [path for path in (ROOT / shipped).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
         assert files
         assert {f"rlreason/_shipped/{path.relative_to(ROOT).as_posix()}" for path in files} <= names

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import ray
+from ray._private import ray_constants
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from rlreason.errors import MachineError
@@ -57,6 +58,8 @@ class Placement:
 def connect(resources: Resources) -> bool:
     """Join the cluster at `resources.address`, or start a local Ray bound to loopback; returns whether it is local.
 
+    A local Ray asks for a token, which Ray makes where there is none (~/.ray/auth_token), and has no dashboard.
+
     Raises:
         MachineError: no cluster answers at the address.
     """
@@ -64,6 +67,7 @@ def connect(resources: Resources) -> bool:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if resources.address is None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        _stay_on_this_machine()
         ray.init(include_dashboard=False, _node_ip_address=LOOPBACK, num_cpus=os.cpu_count(), address="local", **quiet)
         return True
     try:
@@ -75,6 +79,16 @@ def connect(resources: Resources) -> bool:
             "`ray start --head`, or leave the address out to run on this machine"
         ) from error
     return False
+
+
+def _stay_on_this_machine() -> None:
+    """Let Ray keep the loopback address.
+
+    Where it takes a machine for a node of a cluster, it replaces a loopback address by the machine's own, and listens
+    to everybody. Its setting for that is read at import, so it is set here as well.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"  # for the processes that Ray starts
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _knock(address: str) -> None:
