@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from rlreason.errors import UserError, one_of
-from rlreason.options import Json, Overrides, Parameters, TaskName, TaskOrRecipe
+from rlreason.options import Json, Overrides, Parameters, TaskName
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
 
@@ -84,29 +84,51 @@ def bench_learner_command(
 
 @bench.command("tasks")
 def bench_tasks_command(
-    source: TaskOrRecipe = "quickstart",
+    source: Annotated[
+        str | None, typer.Argument(metavar="[TASK|RECIPE]", help="Only this task type, or this recipe's task.")
+    ] = None,
     task: TaskName = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long to measure.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Seconds of the process for each rate.")] = 0.5,
     parameters: Parameters = None,
     cell: Annotated[list[str] | None, typer.Option(help="Only these cells (patterns); all where left out.")] = None,
+    stream: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Make N problems of one task and say how memory grew.")
+    ] = None,
     at_paper_scale: Annotated[
         bool, typer.Option("--paper-scale", help="Measure the published world of 10,000 people instead.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure how many problems a second a task makes, and how many completions a second it checks.
+    """Measure how many problems a second tasks make, and how many completions a second they check, on one core.
 
     \b
       rlreason bench tasks
       rlreason bench tasks tail --set algorithm=lcs --cell "*/s"
+      rlreason bench tasks rules --set rule=modular --stream 1000000
       rlreason bench tasks --paper-scale --seconds 10 --json
     """
+    from rlreason.bench.tasks import bench_tasks
     from rlreason.display import print_figures, print_json
+    from rlreason.display_tasks import print_rates
     from rlreason.selection import find_task
-    from rlreason.tasks.sampling import measure_rate, paper_scale
+    from rlreason.tasks.sampling import measure_rate, measure_stream, paper_scale
 
-    measured = paper_scale() if at_paper_scale else find_task(source, task, parameters or [])
-    figures = measure_rate(measured, seconds, cell or ("*",))
+    if source is None and not at_paper_scale:
+        for option, given in (("--task", task), ("--set", parameters), ("--cell", cell), ("--stream", stream)):
+            if given is not None:
+                raise UserError(f"{option} is about one task; say which: rlreason bench tasks TASK {option} ...")
+        rates = bench_tasks(seconds)
+        if as_json:
+            print_json(rates)
+        else:
+            print_rates(rates)
+        return
+    measured = paper_scale() if at_paper_scale else find_task(str(source), task, parameters or [])
+    if stream is None:
+        figures = measure_rate(measured, seconds, cell or ("*",))
+    else:
+        names = [each.name for each in measured.match_cells(cell or ("*",), "--cell")]
+        figures = measure_stream(measured, names, stream)
     if as_json:
         print_json(figures)
     else:
@@ -129,6 +151,28 @@ def bench_rewards_command(
     from rlreason.display import print_json, print_renderable
 
     figures = bench_rewards(seconds)
+    if as_json:
+        print_json(figures)
+    else:
+        print_renderable(render(figures))
+
+
+@bench.command("verdict")
+def bench_verdict_command(
+    cases: Annotated[int, typer.Option(min=10, help="Made-up evaluations of each kind.")] = 400,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulation.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Try the report's intervals and verdicts on made-up arms whose truth is known.
+
+    \b
+      rlreason bench verdict
+      rlreason bench verdict --cases 2000 --json
+    """
+    from rlreason.bench.verdict import bench_verdict, render
+    from rlreason.display import print_json, print_renderable
+
+    figures = bench_verdict(cases, seed)
     if as_json:
         print_json(figures)
     else:
@@ -172,3 +216,27 @@ def bench_curriculum_command(
         print_json(figures)
     else:
         print_renderable(render(figures))
+
+
+@bench.command("report")
+def bench_report_command(
+    rows: Annotated[int, typer.Option(min=1, help="Completions of the made-up run.")] = 10_000_000,
+    folder: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep the run here; left out: it is removed.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how long a report takes behind many completions, and how much memory.
+
+    \b
+      rlreason bench report
+      rlreason bench report --rows 1000000 --json
+    """
+    from rlreason.bench.report import bench_report
+    from rlreason.display import print_figures, print_json
+
+    figures = bench_report(rows, folder)
+    if as_json:
+        print_json(figures)
+    else:
+        print_figures(figures)

@@ -1,8 +1,9 @@
 """The command line: parses, imports what the command needs, calls it, prints. The last step of every flow.
 
 Nothing heavy is imported while this module loads, so that every `--help` answers at once; each command imports inside
-its function. The groups `bench` and `reward` have files of their own (`*_commands`), options that commands share are in
-`options`. How things look is in `rlreason.display` and `rlreason.progress`; what they mean is in the rooms.
+its function. The groups `bench`, `export` and `reward`, and `report`, `compare` and `index`, have files of their own
+(`*_commands`), options that commands share are in `options`. How things look is in `display*` and `progress`; what they
+mean is in the rooms.
 
 Exit codes: 0 done; 1 a run started and failed; 2 what was asked cannot be done, and nothing was started; 130 Ctrl-C.
 """
@@ -12,15 +13,24 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rlreason import __version__
 from rlreason.bench_commands import bench
+from rlreason.cluster_commands import cluster
 from rlreason.errors import RunFailed, TaskError, UserError, one_of
+from rlreason.export_commands import export
+from rlreason.job_commands import jobs
 from rlreason.options import Json, Overrides, Parameters, RecipeName, TaskName, TaskOrRecipe
+from rlreason.report_commands import reports
 from rlreason.reward_commands import reward
+from rlreason.simulate_commands import simulation
+from rlreason.watch_commands import watching
+
+if TYPE_CHECKING:
+    from rlreason.recipe import LoadedRecipe
 
 app = typer.Typer(
     name="rlreason",
@@ -29,8 +39,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(reports)
+app.add_typer(simulation)
+app.add_typer(watching)
 app.add_typer(reward, name="reward")
 app.add_typer(bench, name="bench")
+app.add_typer(export, name="export")
+app.add_typer(cluster, name="cluster")
+app.add_typer(jobs)
 
 
 def main() -> None:
@@ -73,6 +89,12 @@ def run(
     allow_change: Annotated[
         bool, typer.Option("--allow-change", help="Resume although the recipe differs from the one the run began with.")
     ] = False,
+    frozen: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Frozen rules to hold the run against; default RECIPE_NAME.frozen.json, if there."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a recipe, or go on with a run that was stopped, and write its report.
@@ -85,6 +107,7 @@ def run(
     from rich.console import Console
 
     from rlreason.display import print_headline, print_json
+    from rlreason.loggers import open_loggers
     from rlreason.progress import TerminalProgress
     from rlreason.recipe import load_recipe
     from rlreason.records.run_folder import RunFolder, read_json
@@ -93,15 +116,19 @@ def run(
 
     loaded = load_recipe(recipe, overrides or ())
     target = folder or Path("runs") / loaded.recipe.name
-    try:
-        with TerminalProgress(Console(stderr=True, quiet=as_json)) as progress:
-            run_recipe(loaded, target, allow_change=allow_change, progress=progress)
-    except KeyboardInterrupt:
-        again = shlex.join(["rlreason", *sys.argv[1:]])
-        print(f"\nrlreason: stopped; what was done is kept in {target}. To go on: {again}", file=sys.stderr)
-        raise typer.Exit(130) from None
-    page = build_report(RunFolder(target))
-    summary = read_json(page.with_name("report.json"))
+    with open_loggers(loaded.recipe.loggers, RunFolder(target)) as loggers:
+        try:
+            with TerminalProgress(Console(stderr=True, quiet=as_json)) as terminal:
+                progress = loggers.watching(terminal)
+                run_recipe(loaded, target, allow_change=allow_change, progress=progress, frozen=frozen)
+        except KeyboardInterrupt:
+            again = shlex.join(["rlreason", *sys.argv[1:]])
+            print(f"\nrlreason: stopped; what was done is kept in {target}. To go on: {again}", file=sys.stderr)
+            raise typer.Exit(130) from None
+        page = build_report(RunFolder(target))
+        summary = read_json(page.with_name("report.json"))
+        for sentence in loggers.headline(summary):
+            print(f"rlreason: {sentence}", file=sys.stderr)
     if as_json:
         print_json(summary)
     else:
@@ -109,12 +136,24 @@ def run(
 
 
 @app.command()
-def plan(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
+def plan(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="Write down the rules of evaluation and verdict, and their hash.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where frozen rules go; default RECIPE_NAME.frozen.json beside the recipe."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Show what a recipe will do: its stages, what the arms share, sizes, memory, devices. Starts nothing.
 
     \b
       rlreason plan quickstart
       rlreason plan quickstart --set resources.learners=2 --json
+      rlreason plan my_recipe.yaml --freeze
     """
     from rlreason.display import print_json, print_renderable, print_table
     from rlreason.doctor import this_machine
@@ -124,6 +163,9 @@ def plan(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False)
     from rlreason.stages.schedule import gates
 
     bound = bind(load_recipe(recipe, overrides or ()))
+    if freeze or output:
+        _freeze(bound.loaded, output, as_json)
+        return
     resources, machine = bound.recipe.resources, this_machine()
     on_gpu = resources.accelerator == "cuda" or (resources.accelerator == "auto" and machine.gpus > 0)
     estimate = estimate_engines(bound, on_gpu)
@@ -135,6 +177,20 @@ def plan(recipe: RecipeName, overrides: Overrides = None, as_json: Json = False)
         print_renderable(render_plan(bound.plan, bound.recipe, estimate, here))
         for name, needs in gates(bound.recipe, bound.tasks).items():
             print_table((f"gate of {name}: cell", "unlocked once these are mastered"), needs)
+
+
+def _freeze(loaded: LoadedRecipe, output: Path | None, as_json: bool) -> None:
+    """Write the recipe's rules where they are not frozen yet; refuse where others are."""
+    from rlreason.display import print_json
+    from rlreason.recipe.freeze import freeze_to, frozen_path
+    from rlreason.stages.manifest import now
+
+    path = output or frozen_path(loaded)
+    frozen = freeze_to(path, loaded.recipe, now())
+    if as_json:
+        print_json({"file": path, **frozen.model_dump()})
+    else:
+        print(f"{path}: rules frozen at {frozen.frozen}, hash {frozen.hash}")
 
 
 @app.command()
@@ -188,32 +244,31 @@ def sample(
 
 @app.command()
 def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Show the parameters of this task type.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Show only this type, and all of it.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the task types, or the parameters of one.
+    """List the task types with their cells and levels, or show one: parameters, cells, what a guesser gets.
 
     \b
       rlreason tasks
       rlreason tasks complementary
     """
-    from rlreason.display import print_json, print_parameters, print_table
+    from rlreason.display import print_json
+    from rlreason.display_tasks import print_type, print_types
+    from rlreason.tasks.listing import show_type
     from rlreason.tasks.registry import task_types
 
     types = task_types()
-    if name is None:
-        rows = [(key, _first_line(value)) for key, value in types.items()]
-        if as_json:
-            print_json([{"name": key, "description": line} for key, line in rows])
-        else:
-            print_table(("task", "what it is"), rows)
-        return
-    if name not in types:
+    if name is not None and name not in types:
         raise TaskError(one_of("task type", name, types))
+    shown = [show_type(key, kind) for key, kind in types.items() if name in (None, key)]
     if as_json:
-        print_json(types[name].Parameters.model_json_schema())
+        told = [each.as_json() for each in shown]
+        print_json(told if name is None else told[0])
+    elif name is None:
+        print_types(shown)
     else:
-        print_parameters(types[name].Parameters)
+        print_type(shown[0])
 
 
 @app.command()
@@ -231,8 +286,8 @@ def difficulty(
     problems: Annotated[int, typer.Option(min=1, help="Problems a cell.")] = 64,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="The model's budget of tokens.")] = 128,
     interpolation: Annotated[
-        bool, typer.Option("--interpolation", help="Also fit interpolators to training problems: seconds a cell.")
-    ] = False,
+        bool, typer.Option(help="Also fit interpolators to training problems: 1 to 10 s a cell.")
+    ] = True,
     parameters: Parameters = None,
     as_json: Json = False,
 ) -> None:
@@ -240,7 +295,8 @@ def difficulty(
 
     \b
       rlreason difficulty quickstart --model recipes/models/tiny-base
-      rlreason difficulty rules --set rule=rule90 --level zero_shot --interpolation
+      rlreason difficulty rules --set rule=rule90 --level zero_shot
+      rlreason difficulty functions --no-interpolation --json
     """
     from rlreason.difficulty import measure
     from rlreason.display import print_difficulty, print_json
@@ -261,28 +317,6 @@ def difficulty(
         print_json([each.as_json() for each in measured])
     else:
         print_difficulty(measured)
-
-
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, finished or not.")],
-    as_json: Json = False,
-) -> None:
-    """Build the report of a run again, from its records alone.
-
-    \b
-      rlreason report runs/quickstart
-    """
-    from rlreason.display import print_headline, print_json
-    from rlreason.records.run_folder import RunFolder, read_json
-    from rlreason.report import build_report
-
-    page = build_report(RunFolder(folder))
-    summary = read_json(page.with_name("report.json"))
-    if as_json:
-        print_json(summary)
-    else:
-        print_headline(summary, page)
 
 
 @app.command()
@@ -308,17 +342,22 @@ def doctor(as_json: Json = False) -> None:
 
 
 @app.command()
-def schema() -> None:
+def schema(
+    of_report: Annotated[bool, typer.Option("--report", help="Print that of report.json instead.")] = False,
+) -> None:
     """Print the JSON schema of recipes: every key, its type, default and meaning.
 
     \b
       rlreason schema > recipe.schema.json
+      rlreason schema --report > report.schema.json
     """
     from rlreason.display import print_json
+
+    if of_report:
+        from rlreason.report.schema import published_schema
+
+        print_json(published_schema())
+        return
     from rlreason.recipe.schema import Recipe
 
     print_json(Recipe.model_json_schema())
-
-
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().partition("\n")[0]

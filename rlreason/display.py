@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -21,8 +20,11 @@ from rlreason.types import Problem
 
 if TYPE_CHECKING:  # they bring numpy and the pool
     from rlreason.difficulty import CellDifficulty
+    from rlreason.report.tables import Table as ReportTable
     from rlreason.rewards.check import Report
 
+WIDE = 240
+"""Columns for tables whose rows should stay one line each, whatever the terminal then does with them."""
 STATUS_STYLE = {"ok": "green", "warn": "yellow", "missing": "red"}
 
 
@@ -67,13 +69,9 @@ def problem_json(problem: Problem) -> dict[str, Any]:
     return {name: getattr(problem, name) for name in Problem.__slots__} | {"detail": dict(problem.detail)}
 
 
-def print_parameters(parameters: type[BaseModel]) -> None:
-    """The fields of a task's parameters, with their defaults and meaning."""
-    table = _table("parameter", "default", "meaning")
-    for name, field in parameters.model_fields.items():
-        default = "required" if field.is_required() else str(field.get_default(call_default_factory=True))
-        table.add_row(Text(name), Text(default), Text(" ".join((field.description or "").split())))
-    Console().print(table)
+def print_note(text: str) -> None:
+    """A paragraph of plain text."""
+    Console(highlight=False).print(Text(text))
 
 
 def print_figures(figures: Mapping[str, Any]) -> None:
@@ -148,7 +146,22 @@ def print_headline(summary: Mapping[str, Any], page: Path) -> None:
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     console.print(Text("greedy answers right, per cent, with the 95% Wilson interval"))
+    for each in summary.get("verdict", {}).get("verdicts", ()):
+        console.print(Text(f"{each['arm']} against {each['base'] or 'no base'} on {each['level']}: {each['verdict']}"))
     console.print(Text(f"report: {page}"))
+
+
+def print_report_tables(tables: Iterable[ReportTable]) -> None:
+    """Tables of a report, each with its title; what stands smaller on the page stands in parentheses."""
+    console = Console(highlight=False, soft_wrap=True, width=WIDE)
+    for table in tables:
+        shown = _table(*table.headings)
+        for row in table.rows:
+            said = [(f"{cell.text} ({cell.detail})" if cell.detail else cell.text, cell.strong) for cell in row]
+            shown.add_row(*(Text(text, style="bold" if strong else "") for text, strong in said))
+        if table.title:
+            console.print(Text(f"\n{table.title}"))
+        console.print(shown)
 
 
 def _interval(level: Mapping[str, Any] | None) -> str:

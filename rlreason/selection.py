@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rlreason.errors import TaskError, UserError, one_of
 from rlreason.recipe import load_recipe
 from rlreason.recipe.yaml_text import parse_yaml
-from rlreason.tasks import Task, build_task, task_types
+from rlreason.stages.task_files import build_with_files
+from rlreason.tasks import Task, task_types
 
 
 def find_task(source: str, name: str | None, settings: Sequence[str], option: str = "--task NAME") -> Task:
@@ -24,7 +25,7 @@ def find_task(source: str, name: str | None, settings: Sequence[str], option: st
     if source in task_types():
         pairs = [_split(setting) for setting in settings]
         values = {key: parse_yaml(value, f"--set {key}={value}") for key, value in pairs}
-        return build_task(name or source, source, values)
+        return build_with_files(name or source, source, values, ())
     tasks = load_recipe(source).recipe.tasks
     if name is None and len(tasks) > 1:
         raise UserError(f"recipe {source!r} has the tasks {', '.join(tasks)}; name one with {option}")
@@ -32,8 +33,9 @@ def find_task(source: str, name: str | None, settings: Sequence[str], option: st
     if name not in tasks:
         raise UserError(one_of(f"task of recipe {source!r}", name, tasks))
     overrides = [f"tasks.{name}.{'='.join(_split(setting))}" for setting in settings]
-    task = load_recipe(source, overrides).recipe.tasks[name]
-    return build_task(name, task.type, task.parameters)
+    loaded = load_recipe(source, overrides)
+    task = loaded.recipe.tasks[name]
+    return build_with_files(name, task.type, task.parameters, loaded.folders)
 
 
 def cells_at(task: Task, level: str, patterns: Sequence[str]) -> list[str]:

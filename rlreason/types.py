@@ -29,7 +29,10 @@ class Problem:
         prompt: the text the policy reads.
         answer: the gold final answer.
         target: the text that supervised training teaches after the prompt: gold derivation, then the answer.
-        detail: what the task's own checker needs beyond the text; plain JSON values.
+        detail: what the task's own checker needs beyond the text; plain JSON values. Where a derivation is a chain of
+            named operations (relations, functions), "path" lists their names in its order, and reports tell by them.
+        turns: of a task of several turns, what the policy writes in the gold episode, a text a turn; `target` is the
+            whole of it, the environment's answers included.
     """
 
     id: str
@@ -40,6 +43,7 @@ class Problem:
     answer: str
     target: str
     detail: Mapping[str, Any] = field(default_factory=dict)
+    turns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ class DerivationCheck:
     Attributes:
         answer: the final answer found in the text, None where none could be read.
         answer_correct: the answer equals the gold one.
-        derivation_correct: every step is right, none is missing, and the answer follows.
+        derivation_correct: every step is right, none is missing, and the answer follows; None where the task does not
+            check the steps of this problem (then `steps` is empty, and there is no first error).
         steps: the steps found, in text order.
         first_error: index of the first step that is not right; len(steps) where the steps are right but stop early;
             None where derivation_correct.
@@ -94,7 +99,7 @@ class DerivationCheck:
 
     answer: str | None
     answer_correct: bool
-    derivation_correct: bool
+    derivation_correct: bool | None
     steps: tuple[Step, ...] = ()
     first_error: int | None = None
     first_error_kind: str = ""
@@ -119,6 +124,7 @@ class Completion:
         seed: the seed of this sample.
         loss_mask: [T] bool, the tokens that the policy sampled; None: all of them.
         turns: of a task of several turns, the text of each of the policy's.
+        failure: "" or the typed cause for which the environment could not answer; the completion is not scored then.
     """
 
     prompt_tokens: np.ndarray
@@ -130,6 +136,12 @@ class Completion:
     seed: int
     loss_mask: np.ndarray | None = None
     turns: tuple[str, ...] = ()
+    failure: str = ""
+
+    @property
+    def sampled_tokens(self) -> int:
+        """How many of the tokens the policy sampled."""
+        return len(self.tokens) if self.loss_mask is None else int(self.loss_mask.sum())
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ OLDEST_PYTHON = (3, 11)
 UV = "uv==0.13.8"
 # What packages without a wheel need while they are built; they are built without isolation, so it must be there first.
 BUILD_FIRST = ("setuptools", "wheel", "ninja", "py-cpuinfo", "packaging", "numpy", "psutil")
-# Has no wheel, and is compiled: a machine without a C compiler goes without it, and so without reasoning-gym's datasets.
+# Has no wheel, and is compiled: a machine without a C compiler goes without it, and so without reasoning-gym.
 COMPILED = ("pycosat",)
 
 

@@ -32,7 +32,8 @@ STAGES = {
     "average": RL | {"optimizer": OPTIMIZER | {"ema": 0.9}},
     "learned_min_form": RL | {"credit": {"type": "min_form", "steps": "judge"}},
     "distilled": ASKED | {"type": "distill", "teacher": "ppo", "prompts_per_update": 4},
-    "preferring": ASKED | {"type": "dpo", "prompts": 32, "samples": 4, "batch_pairs": 2},
+    "preferring": ASKED
+    | {"type": "dpo", "sampling": SAMPLING | {"temperature": 1.5}, "prompts": 32, "samples": 4, "batch_pairs": 2},
     "taught_adapters": {
         "type": "sft",
         "data": [{"cells": ["complementary/*"]}],

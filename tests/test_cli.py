@@ -15,7 +15,8 @@ from rlreason.errors import EngineFailed, MachineError
 COMMANDS = [
     *["", "run", "plan", "recipes", "sample", "tasks", "report", "doctor", "schema"],
     *["reward new", "reward check", "reward list", "bench rl", "bench tasks", "bench rewards"],
-    "bench curriculum",
+    *["bench curriculum", "bench verdict"],
+    *["cluster render", "cluster wait", "submit", "status", "logs", "stop"],
 ]
 HEAVY = {
     "numpy",
@@ -94,7 +95,8 @@ def test_sample_takes_parameters_of_the_task(monkeypatch: pytest.MonkeyPatch, ca
 
 def test_tasks_lists_types_and_their_parameters(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     assert call(monkeypatch, "tasks", "--json") == 0
-    assert "complementary" in [row["name"] for row in json.loads(capsys.readouterr().out)]
+    listed = {row["type"]: row for row in json.loads(capsys.readouterr().out)}
+    assert {"complementary", "tail", "rules"} <= set(listed)
     assert call(monkeypatch, "tasks", "complementary") == 0
     assert "people" in capsys.readouterr().out
 

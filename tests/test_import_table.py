@@ -21,21 +21,30 @@ MAY_IMPORT: dict[str, set[str]] = {
     "orchestration": {"engines", "rewards", "recipe"},
     "stages": {*LOWEST, "tasks", "rewards", "curriculum", "engines", "orchestration"},
     "report": {"records", "algorithms"},
+    "export": {"tasks", "rewards"},
+    "cluster": {"recipe", "orchestration", "stages"},
+    "simulate": {"algorithms", "recipe"},
+    "watch": {"records", "report"},
+    "loggers": {"records", "recipe", "stages"},
     "bench": {*LOWEST, "tasks", "rewards", "curriculum", "engines", "orchestration", "stages", "report"},
-    "cli": {*LOWEST, "tasks", "rewards", "curriculum", "engines", "orchestration", "stages", "report", "bench"},
+    "cli": {*LOWEST, "tasks", "rewards", "curriculum", "engines", "orchestration", "stages", "report"},
 }
+MAY_IMPORT["cli"] |= {"simulate", "bench", "cluster", "export", "watch", "loggers"}
 CLI_MODULES = {
-    *["cli", "bench_commands", "reward_commands", "options", "selection"],
-    *["display", "progress", "doctor", "difficulty", "__main__"],
+    *["cli", "bench_commands", "export_commands", "report_commands", "reward_commands", "options", "selection"],
+    *["simulate_commands", "cluster_commands", "job_commands", "watch_commands"],
+    *["display", "display_tasks", "progress", "doctor", "difficulty", "__main__"],
 }
 # library -> rooms it may be imported in, and how such a file's name starts ("" for any)
 LIBRARIES: dict[str, tuple[set[str], str]] = {
     "vllm": ({"engines"}, "vllm_"),
     "deepspeed": ({"engines"}, "deepspeed_"),
     "trl": ({"engines", "bench"}, "trl_"),
-    "ray": ({"orchestration"}, ""),
+    "ray": ({"orchestration", "cluster"}, ""),
+    **{name: ({"loggers"}, f"{name}_") for name in ("tensorboard", "wandb", "mlflow", "trackio")},
 }
 NEVER = {"report": {"torch", "ray", "vllm", "deepspeed", "trl", "transformers"}, "tasks": {"torch"}, "rewards": {"ray"}}
+NEVER["watch"] = NEVER["report"]
 
 
 def imports_of(source: str, module: str) -> Iterator[str]:

@@ -90,6 +90,7 @@ class PlanVerdict(_Document):
     mastery: float = 0.8
     chance: float = 0.1
     reach: int = 1024
+    reach_derivations: int = 0
 
 
 class PlanFrozen(_Document):

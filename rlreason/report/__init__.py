@@ -1,8 +1,8 @@
 """From a run's records to its report; imports no engine, no ray and no torch, so it can be rebuilt anywhere.
 
-    records -> summary (levels, pairs, training) -> figures -> report.json, report.md, report.html
+    records -> counts -> summary (levels, pairs, training) and sections -> tables, figures -> report.json, .md, .html
 
-It states figures, and how far arms differ on the same problems. It gives no verdict on synthesis or amplification.
+Tables and figures as files of their own are in `report.exports`, several runs in `report.index` and `report.compare`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def build_report(folder: RunFolder) -> Path:
     Returns:
         The path of report.html; report.json and report.md stand beside it.
     Raises:
-        RecordsError: not a run's folder, or a records file is malformed; names file and key or column.
+        RecordsError: not a run's folder: plan or manifest is missing or malformed. Other records that cannot be read
+            are named in the report, which then goes without them.
     """
-    from rlreason.report.render import render  # statistics and plotting take a second to import
-    from rlreason.report.summary import summarise
+    from rlreason.report.render import make_report, render  # statistics and plotting take a second to import
 
-    return render(folder, summarise(folder))
+    return render(make_report(folder))

@@ -105,7 +105,12 @@ def _headings(each: CurriculumSummary) -> tuple[str, ...]:
 
 def _row(each: CurriculumSummary, name: str) -> tuple[Cell, ...]:
     share = each.drawn[name] / each.drawn.sum(axis=1)
-    cells = [Cell(name), Cell(f"{each.drawn[name].sum():,.0f}"), _change(share), _change(each.success[name].dropna())]
+    cells = [
+        Cell(name),
+        Cell(f"{each.drawn[name].sum():,.0f}", value=float(each.drawn[name].sum())),
+        _change(share),
+        _change(each.success[name].dropna()),
+    ]
     if each.mastered:
         update = each.mastered[name]
         cells.append(Cell("never") if update is None else Cell(f"{update:,}"))

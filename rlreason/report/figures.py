@@ -62,7 +62,7 @@ def charts(summary: Summary) -> list[Chart]:
     return [
         *_levels(summary, styles),
         *_paired(summary, styles),
-        *_pass_at_k(summary, styles),
+        *pass_at_k_charts(_estimates(summary), styles),
         *_training(summary, styles),
         *_phases(summary),
     ]
@@ -173,20 +173,29 @@ def _add_row(figure: go.Figure, row: int, comparison: Comparison, style: Style) 
     )
 
 
-def _pass_at_k(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
+def _estimates(summary: Summary) -> dict[str, dict[str, dict[int, Estimate]]]:
+    """pass@k by level and arm, in the recipe's order."""
+    return {
+        level: {name: arm.levels[level].pass_at_k for name, arm in summary.arms.items() if level in arm.levels}
+        for level in summary.plan.evaluation.levels
+    }
+
+
+def pass_at_k_charts(
+    levels: Mapping[str, Mapping[str, Mapping[int, Estimate]]], styles: Mapping[str, Style]
+) -> list[Chart]:
+    """A chart a level: a line an arm with its band. `levels`: level -> arm -> k -> estimate."""
     found = []
-    for level in summary.plan.evaluation.levels:
+    for level, arms in levels.items():
         figure = new_figure("problems solved", "k (samples tried)", height=280)
         as_percent(figure)
-        ks: set[int] = set()
-        for name, arm in summary.arms.items():
-            estimates = arm.levels[level].pass_at_k if level in arm.levels else {}
+        for name, estimates in arms.items():
             if estimates:
-                ks |= estimates.keys()
                 _add_band(figure, name, estimates, styles[name])
+        ks = sorted({k for estimates in arms.values() for k in estimates})
         if not ks:
             continue
-        figure.update_xaxes(type="log", tickvals=sorted(ks), ticktext=[str(k) for k in sorted(ks)])
+        figure.update_xaxes(type="log", tickvals=ks, ticktext=[str(k) for k in ks])
         alt = f"Lines of pass@k over k on {level}, one an arm, with 95% bands."
         found.append(Chart("pass_at_k", f"pass_at_k_{level}", level, alt, figure))
     return found

@@ -14,7 +14,7 @@ from typing import Any
 
 from rlreason.records import Ledger, PlanRecord, RunFolder, read_ledger
 from rlreason.report.summary import Summary, stage_label
-from rlreason.report.tables import NOTHING, Cell, Table, arm_cell, duration
+from rlreason.report.tables import NOTHING, Cell, Table, arm_cell, duration_cell
 
 WORDS = {"samples": "samples", "tokens": "trained tokens", "flops": "FLOPs"}
 SCORER = "prm"
@@ -158,9 +158,9 @@ def _cells(ledgers: Sequence[Ledger]) -> list[Cell]:
     total, count = reduce(add, ledgers), len(ledgers)
     counts = (total.prompts, total.samples, total.sampled_tokens, total.trained_tokens, total.updates)
     return [
-        *(Cell(f"{value / count:,.0f}") for value in counts),
-        NOTHING if total.flops is None else Cell(f"{total.flops / count:.3g}"),
-        Cell(duration(total.device_seconds / count)),
+        *(Cell(f"{value / count:,.0f}", value=value / count) for value in counts),
+        NOTHING if total.flops is None else Cell(f"{total.flops / count:.3g}", value=total.flops / count),
+        duration_cell(total.device_seconds / count),
     ]
 
 
@@ -173,9 +173,9 @@ def _matched_table(budgets: Budgets, summary: Summary) -> list[Table]:
                 Cell(stage_label(summary.plan, pair.stage)),
                 Cell(stage_label(summary.plan, pair.partner)),
                 Cell(WORDS[pair.by]),
-                Cell(_amount(pair.own)),
-                Cell(_amount(pair.budget)),
-                Cell(f"{pair.ratio:.3f}", short if pair.ratio < 1 else ""),
+                Cell(_amount(pair.own), value=pair.own),
+                Cell(_amount(pair.budget), value=pair.budget),
+                Cell(f"{pair.ratio:.3f}", short if pair.ratio < 1 else "", value=pair.ratio),
             )
         )
     headings = ("control", "matched with", "by", "it spent", "its partner", "ratio")

@@ -1,4 +1,4 @@
-"""What one arm did on one level or probe: from the completions of its evaluations to shares with intervals.
+"""What one arm did on one level or probe: from the counts of its evaluations to shares with intervals.
 
 A completion that could not be judged counts as not right, and is counted as unscored, so that a failing grader lowers
 a figure in sight and never raises one. Which rows belong to which arm is decided in `report.summary`.
@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from rlreason.algorithms.pass_at_k import pass_at_k
 from rlreason.report.statistics import Estimate, bootstrap_over_problems, wilson
 
 BOOTSTRAP_SEED = 0
-COLUMNS = ("stage", "problem", "level", "probe", "greedy", "correct", "derivation_correct")
-"""Columns of the evaluations table that the figures here need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,66 +68,53 @@ class LevelSummary:
         }
 
 
-def summarise_level(rows: pd.DataFrame, ks: Sequence[int], chance: float | None) -> LevelSummary | None:
+def summarise_level(counts: pd.DataFrame, ks: Sequence[int], chance: float | None) -> LevelSummary | None:
     """Figures of one arm on one level.
 
     Args:
-        rows: the evaluations' completions, with `COLUMNS` and "seed"; all seeds of the arm together.
+        counts: those of `report.counts`, with "seed"; all seeds of the arm together.
         ks: values of k wanted.
         chance: passed through.
     Returns:
         None where there is no greedy completion to report.
     """
-    greedy = rows[rows["greedy"]]
+    greedy = counts[counts["greedy"]]
     if greedy.empty:
         return None
-    greedy_right = _share_by_problem(greedy, "correct")
-    samples, per_problem = _pass_at_k_by_problem(rows[~rows["greedy"]], ks)
+    by_problem = greedy.groupby("problem", sort=False)[["n", "right", "derived"]].sum()
+    seeds = int(by_problem["n"].min())  # greedy answers of a problem
+    samples, per_problem = _pass_at_k_by_problem(counts[~counts["greedy"]], ks)
     estimates = bootstrap_over_problems(per_problem.to_numpy(), BOOTSTRAP_SEED) if len(per_problem.columns) else []
+    by_seed = greedy.groupby("seed")[["n", "right"]].sum()
     return LevelSummary(
-        n=len(greedy_right),
-        pass_at_1=wilson(greedy_right.to_numpy()),
+        n=len(by_problem),
+        pass_at_1=wilson((by_problem["right"] / by_problem["n"]).to_numpy(), seeds),
         pass_at_k=dict(zip(per_problem.columns, estimates, strict=True)),
         samples=samples,
-        derivation_correct=_derivation_correct(greedy),
+        derivation_correct=(
+            wilson((by_problem["derived"] / by_problem["n"]).to_numpy(), seeds) if greedy["checked"].any() else None
+        ),
         right_answer_wrong_steps=_right_answer_wrong_steps(greedy),
-        unscored=int(rows["correct"].isna().sum()),
-        completions=len(rows),
+        unscored=int((counts["n"] - counts["judged"]).sum()),
+        completions=int(counts["n"].sum()),
         chance=chance,
         per_seed={
-            int(seed): float(share)  # type: ignore[arg-type]
-            for seed, share in right(greedy, "correct").groupby(greedy["seed"]).mean().items()
+            int(seed): float(right / n)
+            for seed, n, right in zip(by_seed.index, by_seed["n"], by_seed["right"], strict=True)
         },
     )
 
 
-def right(rows: pd.DataFrame, column: str) -> pd.Series:
-    """1.0 where the verdict is true, 0.0 where it is false or missing."""
-    return rows[column].fillna(False).astype(float)
-
-
-def _share_by_problem(rows: pd.DataFrame, column: str) -> pd.Series:
-    return right(rows, column).groupby(rows["problem"], sort=False).mean()
-
-
 def _pass_at_k_by_problem(sampled: pd.DataFrame, ks: Sequence[int]) -> tuple[int, pd.DataFrame]:
     """Fewest samples of a problem, and [problem, k] pass@k: estimated for each seed, then the mean over seeds."""
-    counts = right(sampled, "correct").groupby([sampled["problem"], sampled["seed"]], sort=False).agg(["size", "sum"])
-    if counts.empty:
+    if sampled.empty:
         return 0, pd.DataFrame()
-    fewest = int(counts["size"].min())
-    n, c = counts["size"].to_numpy(), counts["sum"].to_numpy().astype(int)
-    shares = pd.DataFrame({k: pass_at_k(n, c, k) for k in sorted(ks) if k <= fewest}, index=counts.index)
+    n, right = sampled["n"].to_numpy(), sampled["right"].to_numpy()
+    fewest = int(n.min())
+    shares = pd.DataFrame({k: pass_at_k(n, right, k) for k in sorted(ks) if k <= fewest}, index=sampled["problem"])
     return fewest, shares.groupby("problem", sort=False).mean()
 
 
-def _derivation_correct(greedy: pd.DataFrame) -> Estimate | None:
-    if greedy["derivation_correct"].isna().all():
-        return None
-    return wilson(_share_by_problem(greedy, "derivation_correct").to_numpy())
-
-
 def _right_answer_wrong_steps(greedy: pd.DataFrame) -> float | None:
-    answered = greedy[greedy["correct"].fillna(False).astype(bool)]
-    checked = answered["derivation_correct"].dropna()
-    return float(1.0 - np.mean(checked.to_numpy(dtype=float))) if len(checked) else None
+    checked = int(greedy["right_checked"].sum())
+    return 1.0 - int(greedy["right_derived"].sum()) / checked if checked else None

@@ -14,7 +14,6 @@ import pandas as pd
 
 from rlreason.algorithms.pass_at_k import pass_at_k
 from rlreason.records import PlanRecord
-from rlreason.report.levels import right
 from rlreason.report.statistics import PairedDifference, corrected, paired_difference
 
 MEASURES = ("pass_at_1", "pass_at_k", "derivation_correct")
@@ -23,11 +22,11 @@ MEASURES = ("pass_at_1", "pass_at_k", "derivation_correct")
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An arm, and the one it is compared with: its base, or the first of its siblings."""
+    """An arm, and the one it is compared with: its base, the first of its siblings, or one that was asked for."""
 
     arm: str
     against: str
-    relation: Literal["base", "sibling"]
+    relation: Literal["base", "sibling", "asked for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +122,21 @@ def _base(path: tuple[str, ...], paths: Mapping[str, tuple[str, ...]]) -> str | 
     return max(shorter, key=lambda name: len(shorter[name]), default=None)
 
 
-def compare_pairs(plan: PlanRecord, rows: pd.DataFrame) -> Paired:
+def compare_pairs(plan: PlanRecord, counts: pd.DataFrame, pairs: Sequence[Pair] | None = None) -> Paired:
     """Compare every pair on every level.
 
     Args:
-        rows: the completions of all finished evaluations, with `levels.COLUMNS`.
+        counts: those of all finished evaluations, as `report.counts` makes them.
+        pairs: which; None: those of `arm_pairs`.
     """
-    if rows.empty:
+    if counts.empty:
         return Paired((), ())
-    rows = rows[~rows["probe"]]
-    pairs = arm_pairs(plan)
+    counts = counts[~counts["probe"]]
+    pairs = arm_pairs(plan) if pairs is None else pairs
     found: list[Comparison] = []
     not_compared: dict[tuple[Pair, str], list[str]] = {}
     for level in plan.evaluation.levels:
-        k, outcomes = _outcomes(rows[rows["level"] == level], plan.evaluation.k)
+        k, outcomes = _outcomes(counts[counts["level"] == level], plan.evaluation.k)
         for pair in pairs:
             compared = _compare(plan, pair, level, k, outcomes)
             if isinstance(compared, Comparison):
@@ -152,25 +152,26 @@ def compare_pairs(plan: PlanRecord, rows: pd.DataFrame) -> Paired:
     )
 
 
-def _outcomes(rows: pd.DataFrame, ks: Sequence[int]) -> tuple[int | None, dict[str, pd.DataFrame]]:
+def _outcomes(counts: pd.DataFrame, ks: Sequence[int]) -> tuple[int | None, dict[str, pd.DataFrame]]:
     """What every evaluation made of every problem of one level.
 
     Returns:
         k, the largest that all problems have samples for, and by measure the shares in [0, 1]: a row a problem, a
         column an evaluation, NaN where a problem was not asked or its steps were not checked.
     """
-    greedy, sampled = rows[rows["greedy"]], rows[~rows["greedy"]]
-    checked = greedy["derivation_correct"].notna().groupby(greedy["stage"]).transform("any")
-    outcomes = greedy[["problem", "stage"]].assign(
-        pass_at_1=right(greedy, "correct"),
-        derivation_correct=right(greedy, "derivation_correct").where(checked),
+    greedy = counts[counts["greedy"]].set_index(["problem", "stage"]).sort_index()
+    checked = greedy["checked"].groupby(level="stage").transform("sum") > 0
+    outcomes = pd.DataFrame(
+        {
+            "pass_at_1": greedy["right"] / greedy["n"],
+            "derivation_correct": (greedy["derived"] / greedy["n"]).where(checked),
+        }
     )
-    outcomes = outcomes.groupby(["problem", "stage"]).mean()
-    counts = right(sampled, "correct").groupby([sampled["problem"], sampled["stage"]]).agg(["size", "sum"])
-    counts = counts.reindex(outcomes.index, fill_value=0).astype(int)
-    k = max((k for k in ks if k <= counts["size"].min()), default=None)
+    sampled = counts[~counts["greedy"]].set_index(["problem", "stage"])[["n", "right"]]
+    sampled = sampled.reindex(outcomes.index, fill_value=0)
+    k = max((k for k in ks if k <= sampled["n"].min()), default=None)
     if k is not None:
-        outcomes["pass_at_k"] = pass_at_k(counts["size"], counts["sum"], k)
+        outcomes["pass_at_k"] = pass_at_k(sampled["n"], sampled["right"], k)
     return k, {str(name): outcomes[name].unstack("stage") for name in outcomes}
 
 

@@ -1,62 +1,125 @@
-"""From the summary to the three forms: report.json for programs, report.md for a repository, report.html to read.
+"""From the summary to the forms of the report: report.json for programs, report.md for a repository, report.html.
 
 The page holds everything it needs, plotly's script included, and asks no network. All text from records is escaped by
 the template engine, and the page's content policy lets nothing in from outside. What the figures say is decided in
-`report.summary`, worded in `report.tables` and drawn in `report.figures`.
+`report.summary` and the parts of `report.sections`, worded in `report.tables` and drawn in `report.figures`; tables and
+figures as files of their own are in `report.exports`.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from rlreason.errors import RecordsError
 from rlreason.records import RunFolder, write_json, write_text
-from rlreason.report.curricula import cell_colors, curriculum_charts, curriculum_table, summarise_curricula
-from rlreason.report.examples import collect_examples
-from rlreason.report.figures import arm_styles, charts
-from rlreason.report.ledger import budget_tables, summarise_budgets
+from rlreason.report.browser import Derivations, collect_derivations, visible
+from rlreason.report.figures import Chart, arm_styles, charts
 from rlreason.report.lineage import lineage
-from rlreason.report.reward_tables import reward_tables
-from rlreason.report.summary import Summary
-from rlreason.report.tables import duration, interval, percent, tables
+from rlreason.report.provenance import commands, provenance_table, recipe_text
+from rlreason.report.schema import REPORT_VERSION
+from rlreason.report.sections import Section, build_sections
+from rlreason.report.summary import Summary, summarise
+from rlreason.report.tables import Table, duration, interval, percent, tables
 
 
-def render(folder: RunFolder, summary: Summary) -> Path:
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the forms are made from.
+
+    Attributes:
+        tables: name of the section -> its tables.
+        sections: the parts beside the summary, by name.
+        missing: what the report lacks, the summary's and the parts'.
+    """
+
+    folder: RunFolder
+    summary: Summary
+    tables: dict[str, list[Table]]
+    charts: tuple[Chart, ...]
+    sections: dict[str, Section]
+    missing: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """report.json; `report.schema` describes it."""
+        told = {key: value for section in self.sections.values() for key, value in section.told.items()}
+        return {"report_version": REPORT_VERSION} | self.summary.as_json() | told | {"missing": list(self.missing)}
+
+    def named_tables(self) -> dict[str, Table]:
+        """Every table under a name of its own, "levels" or "pass_at_k-zero_shot", fit for a file."""
+        found: dict[str, Table] = {}
+        for section, parts in self.tables.items():
+            for number, table in enumerate(parts, start=1):
+                name = f"{section}-{file_name(table.title)}" if table.title else section
+                found[name if name not in found else f"{name}-{number}"] = table
+        return found
+
+
+def make_report(folder: RunFolder) -> Report:
+    """Read the run's records and make everything that the forms say.
+
+    Raises:
+        RecordsError: plan or manifest is missing or malformed; whatever else cannot be read is named in `missing`.
+    """
+    summary = summarise(folder)
+    sections, missing = build_sections(folder, summary)
+    added = {name: tables for section in sections.values() for name, tables in section.tables.items()}
+    return Report(
+        folder=folder,
+        summary=summary,
+        tables=tables(summary) | added | {"provenance": [provenance_table(summary)]},
+        charts=(*charts(summary), *(chart for section in sections.values() for chart in section.charts)),
+        sections=sections,
+        missing=(*summary.missing, *missing),
+    )
+
+
+def render(report: Report) -> Path:
     """Write report.json, report.md and report.html into the run's report folder; returns the page's path."""
-    curricula = summarise_curricula(folder, summary)
-    budgets = summarise_budgets(folder, summary.plan)
+    folder, summary = report.folder, report.summary
+    derivations, unread = _derivations(folder, summary)
     context = {
         "summary": summary,
         "manifest": summary.manifest,
-        "tables": tables(summary)
-        | reward_tables(summary)
-        | {"curricula": curriculum_table(curricula)}
-        | {"budgets": budget_tables(budgets, summary)},
+        "missing": [*report.missing, *unread],
+        "tables": report.tables,
+        "sections": report.sections,
         "tree": lineage(summary.plan),
-        "rebuild": f"rlreason report {folder.path}",
+        "rebuild": shlex.join(["rlreason", "report", str(folder.path)]),
         "several_seeds": len(summary.manifest.seeds) > 1,
     }
-    drawn = [*charts(summary), *curriculum_charts(curricula)]
     for_page = {
         "styles": arm_styles(list(summary.arms)),
-        "cell_colors": cell_colors(curricula),
-        "examples": collect_examples(folder, summary.plan),
-        "charts": [(chart, _script_json(chart.figure.to_json())) for chart in drawn],
-        "plotly": Markup(get_plotlyjs()) if drawn else "",
+        "derivations": derivations,
+        "charts": [(chart, script_json(chart.figure.to_json())) for chart in report.charts],
+        "plotly": Markup(get_plotlyjs()) if report.charts else "",
+        "recipe": recipe_text(folder),
+        "commands": commands(folder, report.named_tables()),
     }
     page = folder.report / "report.html"
-    told = {"curricula": {each.stage: each.as_json() for each in curricula}, "ledger": budgets.as_json()}
-    write_json(folder.report / "report.json", summary.as_json() | told)
-    write_text(folder.report / "report.md", _environment(False).get_template("report.md.j2").render(context))
-    write_text(page, _environment(True).get_template("report.html.j2").render(context | for_page))
+    write_json(folder.report / "report.json", report.as_json() | {"missing": context["missing"]})
+    write_text(folder.report / "report.md", environment(False).get_template("report.md.j2").render(context))
+    write_text(page, environment(True).get_template("report.html.j2").render(context | for_page))
     return page
 
 
-def _environment(autoescape: bool) -> jinja2.Environment:
+def _derivations(folder: RunFolder, summary: Summary) -> tuple[Derivations, list[str]]:
+    try:
+        return collect_derivations(folder, summary.plan, summary.counts.table), []
+    except RecordsError as error:
+        return Derivations((), 0, 0), [f"the derivations to browse could not be read: {error}"]
+
+
+def environment(autoescape: bool) -> jinja2.Environment:
+    """The templates' engine; `autoescape` for pages."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rlreason.report"),
         autoescape=autoescape,
@@ -64,16 +127,28 @@ def _environment(autoescape: bool) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "interval": interval, "duration": duration, "inline": markdown_inline}
+    filters: Mapping[str, Any] = {"percent": percent, "interval": interval, "duration": duration, "visible": visible}
+    environment.filters |= {**filters, "inline": markdown_inline, "slug": file_name}
     return environment
 
 
-def _script_json(text: str) -> Markup:
+def markdown_table(table: Table) -> str:
+    """A table in Markdown, with its title."""
+    template = environment(False).from_string('{% from "table.md.j2" import show %}{{ show(table) }}')
+    return template.render(table=table).strip() + "\n"
+
+
+def script_json(text: str) -> Markup:
     """JSON that may stand inside a script element: no character in it can end the element or open a comment."""
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def markdown_inline(value: object) -> str:
     """Text that stands in a Markdown table or line as it is: one line, nothing in it read as markup."""
-    line = " ".join(str(value).split())
+    line = " ".join(visible(str(value)).split())
     return re.sub(r"([\\`*\[\]|<>]|(?<!\w)_|_(?!\w))", r"\\\1", line)  # an underscore inside a word is only that
+
+
+def file_name(title: str) -> str:
+    """A title as part of a file's name: lower-case words joined by "_"."""
+    return re.sub(r"[^a-z0-9]+", "_", title.lower()).strip("_") or "table"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rlreason.report.scorers import ScorerSummary
 from rlreason.report.summary import Summary
-from rlreason.report.tables import NOTHING, Cell, Table, change, percent
+from rlreason.report.tables import NOTHING, Cell, Table, change, number_cell, share_cell
 from rlreason.report.training import ON_POLICY, Curves
 
 AUDIT_METRICS = {
@@ -45,7 +45,7 @@ def _unscored(stages: Sequence[Curves]) -> list[Table]:
     rows = [
         (
             Cell(each.label, arm=each.arm),
-            *(Cell(f"{each.metrics[cause].sum():,.0f}") if cause in each.metrics else Cell("0") for cause in causes),
+            *(number_cell(float(each.metrics[cause].sum()) if cause in each.metrics else 0.0) for cause in causes),
         )
         for each in stages
     ]
@@ -59,7 +59,7 @@ def _scorers(scorers: Sequence[ScorerSummary]) -> list[Table]:
         (
             Cell(scorer.name + (f", seed {scorer.seed}" if several else ""), f"labels: {scorer.labels}"),
             Cell(level),
-            Cell(f"{figures.steps:,}"),
+            number_cell(figures.steps),
             *map(
                 _share,
                 (
@@ -92,4 +92,4 @@ def _scorers(scorers: Sequence[ScorerSummary]) -> list[Table]:
 
 
 def _share(value: float) -> Cell:
-    return NOTHING if math.isnan(value) else Cell(percent(value))
+    return NOTHING if math.isnan(value) else share_cell(value)

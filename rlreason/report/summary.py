@@ -1,22 +1,27 @@
 """From a run's folder to one typed summary: everything the report says, before it is worded or drawn.
 
 What an unfinished run lacks is listed under `missing`, never a crash and never left out in silence. Sample
-derivations, which need the texts, are in `report.examples`.
+derivations, which need the texts, are in `report.browser`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
-from rlreason.records import ManifestRecord, PlanRecord, RunFolder, read_manifest, read_plan, read_table
-from rlreason.report.levels import COLUMNS, LevelSummary, summarise_level
+from rlreason.errors import RecordsError
+from rlreason.records import ManifestRecord, PlanRecord, RunFolder, read_manifest, read_plan
+from rlreason.report.consistency import asked_differently
+from rlreason.report.controls import Control, summarise_controls
+from rlreason.report.counts import Counts, count_outcomes
+from rlreason.report.levels import LevelSummary, summarise_level
 from rlreason.report.pairs import Paired, compare_pairs
+from rlreason.report.reading import read_stages
 from rlreason.report.scorers import ScorerSummary, summarise_scorers
 from rlreason.report.training import Curves, metrics_by_update
 
@@ -64,7 +69,15 @@ class StageRun:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Everything the report says. `wall_seconds` is None while the run has not finished."""
+    """Everything the report says.
+
+    Attributes:
+        wall_seconds: None while the run has not finished.
+        counts: of every finished evaluation; what further sections count should start from them.
+        missing: what the report lacks, one sentence each.
+        unclean: why the figures cannot be traced to their code and records; empty where they can. Said first.
+        cautions: what else a reader should know before believing a figure.
+    """
 
     plan: PlanRecord
     manifest: ManifestRecord
@@ -72,9 +85,12 @@ class Summary:
     stages: dict[str, StageRun]
     curves: tuple[Curves, ...]
     scorers: tuple[ScorerSummary, ...]
+    controls: tuple[Control, ...]
     paired: Paired
     wall_seconds: float | None
+    counts: Counts
     missing: tuple[str, ...]
+    unclean: tuple[str, ...]
     cautions: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -86,6 +102,7 @@ class Summary:
             "arms": {name: arm.as_json() for name, arm in self.arms.items()},
             "training": {curves.stage: curves.as_json() for curves in self.curves},
             "scorers": {scorer.stage: scorer.as_json() for scorer in self.scorers},
+            "controls": {control.name: control.as_json() for control in self.controls},
             "paired": self.paired.as_json(),
             "seconds": {
                 "wall": self.wall_seconds,
@@ -99,6 +116,7 @@ class Summary:
             "versions": {"rlreason": manifest.rlreason} | manifest.versions,
             "provenance": manifest.model_dump(mode="json", exclude={"recipe", "description", "versions", "rlreason"}),
             "missing": list(self.missing),
+            "unclean": list(self.unclean),
             "cautions": list(self.cautions),
         }
 
@@ -107,12 +125,19 @@ def summarise(folder: RunFolder) -> Summary:
     """Read the run's records and reduce them to figures.
 
     Raises:
-        RecordsError: plan or manifest is missing, or a records file is malformed; names file and key or column.
+        RecordsError: plan or manifest is missing or malformed. Whatever else cannot be read is named in `missing`.
     """
     plan, manifest = read_plan(folder), read_manifest(folder)
-    rows = _finished_evaluations(folder, plan)
-    arms, missing = _arms(plan, rows)
-    stages = {identity: _stage_run(folder, plan, identity) for identity in plan.stages}
+    counts, chance, unread = _finished_evaluations(folder, plan)
+    arms, without = _arms(plan, counts.table.merge(chance, on=["stage", "problem"], how="left"), counts.unreadable)
+    curves, unreadable = _curves(folder, plan)
+    controls, without_controls = summarise_controls(folder, plan)
+    figures, undone = _closing_figures(folder, plan)
+    scorers, unjudged = _scorers(folder, plan)
+    unread += [*_unreadable("updates", unreadable), *_unreadable("answers", without_controls)]
+    unread += [*_unreadable("closing figures", undone), *unjudged]
+    stages = {identity: _stage_run(plan, identity, figures.get(identity, {})) for identity in plan.stages}
+    missing = [*unread, *without]
     missing += [
         f"stage {stage.label} ({identity}) has not finished"
         for identity, stage in stages.items()
@@ -123,12 +148,15 @@ def summarise(folder: RunFolder) -> Summary:
         manifest=manifest,
         arms=arms,
         stages=stages,
-        curves=_curves(folder, plan),
-        scorers=summarise_scorers(folder, plan),
-        paired=compare_pairs(plan, rows),
+        curves=curves,
+        scorers=scorers,
+        controls=controls,
+        paired=compare_pairs(plan, counts.table),
         wall_seconds=_wall_seconds(manifest),
+        counts=counts,
         missing=tuple(missing),
-        cautions=tuple(_cautions(manifest, arms)),
+        unclean=tuple(_unclean(manifest, unread)),
+        cautions=(*_cautions(manifest, arms), *asked_differently(plan, counts.table)),
     )
 
 
@@ -144,18 +172,26 @@ def stage_label(plan: PlanRecord, identity: str) -> str:
     return " → ".join(names) + (f", seed {seed}" if several else "")
 
 
-def _finished_evaluations(folder: RunFolder, plan: PlanRecord) -> pd.DataFrame:
-    """Completions of the finished evaluations, with `levels.COLUMNS` and "chance"."""
+def _finished_evaluations(folder: RunFolder, plan: PlanRecord) -> tuple[Counts, pd.DataFrame, list[str]]:
+    """Counts of the finished evaluations, [stage, problem, chance], and what could not be read."""
     finished = sorted(
         {run.evaluation for arm in plan.arms.values() for run in arm.seeds.values() if folder.is_done(run.evaluation)}
     )
-    rows = read_table(folder, "evaluations", finished, COLUMNS)
-    problems = read_table(folder, "problems", finished, ["stage", "problem", "chance"])
-    return rows.merge(problems.drop_duplicates(["stage", "problem"]), on=["stage", "problem"], how="left")
+    counts = count_outcomes(folder, finished)
+    problems, unreadable = read_stages(folder, "problems", finished, ["stage", "problem", "chance"])
+    missing = [*_unreadable("completions", counts.unreadable), *_unreadable("problems", unreadable)]
+    return counts, problems.drop_duplicates(["stage", "problem"]), missing
 
 
-def _arms(plan: PlanRecord, rows: pd.DataFrame) -> tuple[dict[str, ArmSummary], list[str]]:
-    by_stage = dict(iter(rows.groupby("stage", sort=False)))
+def _unreadable(what: str, stages: Mapping[str, str]) -> list[str]:
+    return [f"{what} of stage {stage} could not be read: {reason}" for stage, reason in stages.items()]
+
+
+def _arms(
+    plan: PlanRecord, counts: pd.DataFrame, unreadable: Collection[str]
+) -> tuple[dict[str, ArmSummary], list[str]]:
+    """The arms, and in words what they lack; `unreadable`: evaluations that finished."""
+    by_stage = dict(iter(counts.groupby("stage", sort=False)))
     arms, missing = {}, []
     for name, arm in plan.arms.items():
         parts = []
@@ -163,7 +199,8 @@ def _arms(plan: PlanRecord, rows: pd.DataFrame) -> tuple[dict[str, ArmSummary], 
             if run.evaluation in by_stage:
                 parts.append(by_stage[run.evaluation].assign(seed=seed))
             else:
-                missing.append(f"arm {name}, seed {seed}: its evaluation ({run.evaluation}) has not finished")
+                why = "could not be read" if run.evaluation in unreadable else "has not finished"
+                missing.append(f"arm {name}, seed {seed}: its evaluation ({run.evaluation}) {why}")
         levels: dict[str, LevelSummary] = {}
         probes: dict[str, LevelSummary] = {}
         if parts:
@@ -184,14 +221,15 @@ def _arms(plan: PlanRecord, rows: pd.DataFrame) -> tuple[dict[str, ArmSummary], 
 
 
 def _levels(
-    rows: pd.DataFrame, names: tuple[str, ...], plan: PlanRecord, probe: bool
+    counts: pd.DataFrame, names: tuple[str, ...], plan: PlanRecord, probe: bool
 ) -> tuple[dict[str, LevelSummary], list[str]]:
     """Figures of one arm by level (or probe), and the levels that it has no completions on."""
-    rows = rows[rows["probe"] == probe]
+    counts = counts[counts["probe"] == probe]
     found, without = {}, []
     for name in names:
-        level = rows[rows["level"] == name]
-        chance = float(level["chance"].mean()) if level["chance"].notna().any() else None
+        level = counts[counts["level"] == name]
+        known = level[level["chance"].notna()]
+        chance = float((known["chance"] * known["n"]).sum() / known["n"].sum()) if len(known) else None
         figures = summarise_level(level, plan.evaluation.k, chance)
         if figures is None:
             without.append(name)
@@ -211,12 +249,29 @@ def _too_few_samples(arm: str, levels: Mapping[str, LevelSummary], plan: PlanRec
     return missing
 
 
-def _stage_run(folder: RunFolder, plan: PlanRecord, identity: str) -> StageRun:
+def _closing_figures(folder: RunFolder, plan: PlanRecord) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What the finished stages say in their done.json, and stage -> why that could not be read."""
+    figures, unreadable = {}, {}
+    for identity in filter(folder.is_done, plan.stages):
+        try:
+            figures[identity] = folder.done(identity)
+        except RecordsError as error:
+            unreadable[identity] = str(error)
+    return figures, unreadable
+
+
+def _scorers(folder: RunFolder, plan: PlanRecord) -> tuple[tuple[ScorerSummary, ...], list[str]]:
+    try:
+        return summarise_scorers(folder, plan), []
+    except RecordsError as error:
+        return (), [f"records of the step scorers could not be read: {error}"]
+
+
+def _stage_run(plan: PlanRecord, identity: str, closing: Mapping[str, Any]) -> StageRun:
     stage = plan.stages[identity]
-    figures = folder.done(identity) if folder.is_done(identity) else {}
-    seconds = figures.pop("seconds", None)
-    for told_elsewhere in ("ledger", "match"):  # in `report.ledger`
-        figures.pop(told_elsewhere, None)
+    seconds = closing.get("seconds")
+    told_elsewhere = ("seconds", "ledger", "match")  # the last two in `report.ledger`
+    figures = {name: value for name, value in closing.items() if name not in told_elsewhere}
     return StageRun(
         label=stage_label(plan, identity),
         type=stage.type,
@@ -228,14 +283,15 @@ def _stage_run(folder: RunFolder, plan: PlanRecord, identity: str) -> StageRun:
     )
 
 
-def _curves(folder: RunFolder, plan: PlanRecord) -> tuple[Curves, ...]:
-    updates = read_table(folder, "updates", plan.stages)
+def _curves(folder: RunFolder, plan: PlanRecord) -> tuple[tuple[Curves, ...], dict[str, str]]:
+    """The metrics of the stages that trained, and stage -> why they could not be read."""
+    updates, unreadable = read_stages(folder, "updates", plan.stages)
     recorded = set(updates["stage"])
     ends = defaultdict(list)
     for name, arm in plan.arms.items():
         for run in arm.seeds.values():
             ends[run.stages[-1] if run.stages else ""].append(name)
-    return tuple(
+    curves = tuple(
         Curves(
             stage=identity,
             label=stage_label(plan, identity),
@@ -247,6 +303,7 @@ def _curves(folder: RunFolder, plan: PlanRecord) -> tuple[Curves, ...]:
         for identity, stage in plan.stages.items()
         if identity in recorded
     )
+    return curves, unreadable
 
 
 def _wall_seconds(manifest: ManifestRecord) -> float | None:
@@ -258,13 +315,25 @@ def _wall_seconds(manifest: ManifestRecord) -> float | None:
         return None
 
 
+def _unclean(manifest: ManifestRecord, unread: Sequence[str]) -> list[str]:
+    """Why the figures cannot be traced to the code and the records that they are from."""
+    reasons = []
+    if manifest.git_commit is None:
+        reasons.append("The commit of the code that ran is not known.")
+    elif manifest.git_dirty is None:
+        reasons.append("Whether the code that ran had changes that were not committed is not known.")
+    elif manifest.git_dirty:
+        reasons.append("The code that ran had changes that were not committed.")
+    if manifest.finished is None:
+        reasons.append("The run has not finished.")
+    if unread:
+        reasons.append(f"Records that could not be read: {len(unread)}; they are listed below.")
+    return reasons
+
+
 def _cautions(manifest: ManifestRecord, arms: Mapping[str, ArmSummary]) -> list[str]:
     """What a reader should know before believing a figure."""
     cautions = []
-    if manifest.git_commit is None:
-        cautions.append("The commit of the code that ran is not known.")
-    elif manifest.git_dirty:
-        cautions.append("The code that ran had changes that were not committed.")
     if len(manifest.seeds) == 1:
         cautions.append("One seed: the intervals say nothing about how much another training run would differ.")
     unscored = sum(level.unscored for arm in arms.values() for level in [*arm.levels.values(), *arm.probes.values()])

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rlreason.report.controls import Control
 from rlreason.report.levels import LevelSummary
-from rlreason.report.pairs import MEASURES, Pair
+from rlreason.report.pairs import MEASURES, Comparison, Pair
 from rlreason.report.statistics import Estimate, PairedDifference
 from rlreason.report.summary import ArmSummary, Summary
 from rlreason.report.training import ON_POLICY, Curves
@@ -30,12 +31,23 @@ RATES = {"completions_per_second": "completions/s", "trained_tokens_per_second":
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: its text, a smaller detail after it, whether it stands out, and the arm it names, if it names one."""
+    """One cell as it is read, and the number behind it for the tables that programs read.
+
+    Attributes:
+        text: what stands in the cell.
+        detail: smaller, after it.
+        strong: stands out.
+        arm: the arm it names, if it names one; gets its colour.
+        value, low, high: the number, unrounded (shares in [0, 1], seconds), and its interval; None: the cell is text.
+    """
 
     text: str
     detail: str = ""
     strong: bool = False
     arm: str = ""
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,28 @@ class Table:
 NOTHING = Cell("-")
 
 
+def share_cell(share: float) -> Cell:
+    """A share as percent."""
+    return Cell(percent(share), value=share)
+
+
+def estimate_cell(estimate: Estimate, strong: bool = False) -> Cell:
+    """A share as percent with its interval."""
+    return Cell(
+        percent(estimate.value), interval(estimate), strong, value=estimate.value, low=estimate.low, high=estimate.high
+    )
+
+
+def number_cell(value: float) -> Cell:
+    """A number, large ones with thousands separated."""
+    return Cell(number(value), value=value)
+
+
+def duration_cell(seconds: float | None) -> Cell:
+    """Seconds, for people to read."""
+    return Cell(duration(seconds), value=seconds)
+
+
 def tables(summary: Summary) -> dict[str, list[Table]]:
     """All tables by section of the report; a section without records has none."""
     levels, probes = _asked(summary, "levels"), _asked(summary, "probes")
@@ -58,13 +92,12 @@ def tables(summary: Summary) -> dict[str, list[Table]]:
         "seeds": _by_level(summary, "levels", levels, _per_seed) if len(summary.manifest.seeds) > 1 else [],
         "steps": _steps(summary, levels),
         "unscored": _unscored(summary, levels),
-        "paired": _paired(summary),
+        "paired": paired_tables(summary.plan.evaluation.levels, summary.paired.comparisons),
         "probes": _greedy_table(summary, "probes", probes),
         "pass_at_k": [table for level in levels if (table := _pass_at_k(summary, level)).rows],
         "training": _training(summary.curves),
         "phases": _phases(summary.curves),
         "stages": [_stages(summary)],
-        "provenance": [_provenance(summary)],
     }
 
 
@@ -108,11 +141,18 @@ def _column(summary: Summary, which: str, name: str) -> list[LevelSummary]:
 
 
 def _greedy_table(summary: Summary, which: str, names: list[str]) -> list[Table]:
-    """Arms by levels (or probes), and below them what guessing would reach."""
+    """Arms by levels (or probes), and below them what interpolators reached and guessing would."""
     found = _by_level(summary, which, names, _greedy)
     guesses = [_column(summary, which, name)[0].chance for name in names]
-    guessing = (Cell("guessing"), *(NOTHING if chance is None else Cell(percent(chance)) for chance in guesses))
-    return [Table(table.headings, (*table.rows, guessing)) for table in found]
+    guessing = (Cell("guessing"), *(NOTHING if chance is None else share_cell(chance) for chance in guesses))
+    controls = [_control(control, getattr(control, which), names) for control in summary.controls]
+    return [Table(table.headings, (*table.rows, *controls, guessing)) for table in found]
+
+
+def _control(control: Control, asked: Mapping[str, LevelSummary], names: list[str]) -> tuple[Cell, ...]:
+    """The row of an interpolator."""
+    cells = (estimate_cell(asked[name].pass_at_1) if name in asked else NOTHING for name in names)
+    return (Cell(control.title, f"fitted on {control.train_problems:,} problems"), *cells)
 
 
 def arm_cell(name: str, arm: ArmSummary) -> Cell:
@@ -123,7 +163,7 @@ def arm_cell(name: str, arm: ArmSummary) -> Cell:
 def _greedy(level: LevelSummary, others: list[LevelSummary]) -> Cell:
     """Share right; strong only where the interval lies wholly above every other arm's."""
     strong = bool(others) and all(level.pass_at_1.is_above(other.pass_at_1) for other in others)
-    return Cell(percent(level.pass_at_1.value), interval(level.pass_at_1), strong)
+    return estimate_cell(level.pass_at_1, strong)
 
 
 def _per_seed(level: LevelSummary, others: list[LevelSummary]) -> Cell:
@@ -132,12 +172,12 @@ def _per_seed(level: LevelSummary, others: list[LevelSummary]) -> Cell:
 
 def _derivations(level: LevelSummary, others: list[LevelSummary]) -> Cell:
     right = level.derivation_correct
-    return Cell(percent(right.value), interval(right)) if right else NOTHING
+    return estimate_cell(right) if right else NOTHING
 
 
 def _wrong_steps(level: LevelSummary, others: list[LevelSummary]) -> Cell:
     share = level.right_answer_wrong_steps
-    return NOTHING if share is None else Cell(percent(share))
+    return NOTHING if share is None else share_cell(share)
 
 
 def _steps(summary: Summary, levels: list[str]) -> list[Table]:
@@ -153,7 +193,7 @@ def _steps(summary: Summary, levels: list[str]) -> list[Table]:
 
 def _unscored(summary: Summary, levels: list[str]) -> list[Table]:
     def cell(level: LevelSummary, others: list[LevelSummary]) -> Cell:
-        return Cell(f"{level.unscored:,} of {level.completions:,}")
+        return Cell(f"{level.unscored:,} of {level.completions:,}", value=level.unscored)
 
     if not any(level.unscored for arm in summary.arms.values() for level in arm.levels.values()):
         return []
@@ -166,24 +206,25 @@ def _pass_at_k(summary: Summary, level: str) -> Table:
     rows = []
     for name, arm in arms.items():
         estimates = arm.levels[level].pass_at_k
-        cells = [Cell(percent(estimates[k].value), interval(estimates[k])) if k in estimates else NOTHING for k in ks]
+        cells = [estimate_cell(estimates[k]) if k in estimates else NOTHING for k in ks]
         rows.append((arm_cell(name, arm), *cells))
     return Table(("arm", *(f"pass@{k}" for k in ks)), tuple(rows), level)
 
 
-def _paired(summary: Summary) -> list[Table]:
+def paired_tables(levels: Iterable[str], comparisons: Iterable[Comparison]) -> list[Table]:
     """A table a level, a row a pair."""
+    comparisons = list(comparisons)
     found = []
-    for level in summary.plan.evaluation.levels:
-        here = [each for each in summary.paired.comparisons if each.level == level]
+    for level in levels:
+        here = [each for each in comparisons if each.level == level]
         measures = [name for name in MEASURES if any(name in each.measures for each in here)]
         rows = [
             (
                 _pair(each.pair),
                 *(_difference(each.measures.get(name)) for name in measures),
-                Cell(f"{100 * each.measures['pass_at_1'].detectable:.1f}"),
-                Cell(f"{each.problems:,}", f"{each.left_out:,} left out" if each.left_out else ""),
-                Cell(f"{len(each.seeds)}"),
+                _points_cell(each.measures["pass_at_1"].detectable),
+                Cell(f"{each.problems:,}", f"{each.left_out:,} left out" if each.left_out else "", value=each.problems),
+                number_cell(len(each.seeds)),
             )
             for each in here
         ]
@@ -194,15 +235,27 @@ def _paired(summary: Summary) -> list[Table]:
 
 
 def _pair(pair: Pair) -> Cell:
-    why = {"base": "its base", "sibling": "same base"}
+    why = {"base": "its base", "sibling": "same base", "asked for": ""}
     return Cell(f"{pair.arm} vs {pair.against}", why[pair.relation], arm=pair.arm)
 
 
 def _difference(found: PairedDifference | None) -> Cell:
     if found is None:
         return NOTHING
-    reach = f"{points(found.difference.low)} to {points(found.difference.high)}"
-    return Cell(points(found.difference.value), f"{reach}, {p_value(found.p_corrected)}", found.is_clear)
+    difference = found.difference
+    detail = f"{points(difference.low)} to {points(difference.high)}, {p_value(found.p_corrected)}"
+    return Cell(
+        points(difference.value),
+        detail,
+        found.is_clear,
+        value=difference.value,
+        low=difference.low,
+        high=difference.high,
+    )
+
+
+def _points_cell(share: float) -> Cell:
+    return Cell(f"{100 * share:.1f}", value=share)
 
 
 def _training(curves: Iterable[Curves]) -> list[Table]:
@@ -219,7 +272,7 @@ def _training(curves: Iterable[Curves]) -> list[Table]:
         rows = [
             (
                 Cell(each.label, arm=each.arm),
-                Cell(f"{each.updates:,}"),
+                number_cell(each.updates),
                 *(change(each.before_after(m)) for m in metrics),
             )
             for each in stages
@@ -239,13 +292,13 @@ def _phases(curves: Iterable[Curves]) -> list[Table]:
         seconds = each.phases()
         total = sum(seconds.values())
         shares = [
-            Cell(f"{seconds[phase]:.2f} s", percent(seconds[phase] / total) if total else "")
+            Cell(f"{seconds[phase]:.2f} s", percent(seconds[phase] / total) if total else "", value=seconds[phase])
             if phase in seconds
             else NOTHING
             for phase in phases
         ]
-        means = [Cell(number(each.metrics[rate].mean())) if rate in each.metrics else NOTHING for rate in rates]
-        rows.append((Cell(each.label, arm=each.arm), Cell(f"{total:.2f} s"), *shares, *means))
+        means = [number_cell(float(each.metrics[rate].mean())) if rate in each.metrics else NOTHING for rate in rates]
+        rows.append((Cell(each.label, arm=each.arm), Cell(f"{total:.2f} s", value=total), *shares, *means))
     return [Table(("stage", "an update", *phases, *rates.values()), tuple(rows), "An update, mean")] if rows else []
 
 
@@ -257,29 +310,12 @@ def _stages(summary: Summary) -> Table:
         (
             Cell(stage.label, identity),
             Cell(stage.type),
-            Cell(duration(stage.seconds)),
-            *(Cell(number(figures[identity][name])) if name in figures[identity] else NOTHING for name in names),
+            duration_cell(stage.seconds),
+            *(number_cell(figures[identity][name]) if name in figures[identity] else NOTHING for name in names),
         )
         for identity, stage in summary.stages.items()
     ]
     return Table(("stage", "type", "time", *(name.replace("_", " ") for name in names)), tuple(rows), "Stages")
-
-
-def _provenance(summary: Summary) -> Table:
-    manifest = summary.manifest
-    commit = (manifest.git_commit or "not known") + (" with uncommitted changes" if manifest.git_dirty else "")
-    versions = {"rlreason": manifest.rlreason} | manifest.versions
-    facts = {
-        "run by": manifest.command,
-        "started": manifest.started,
-        "finished": manifest.finished or "not finished",
-        "wall time": duration(summary.wall_seconds),
-        "commit": commit,
-        "seeds": ", ".join(str(seed) for seed in manifest.seeds),
-        **{f"hardware: {name}": str(value) for name, value in manifest.hardware.items()},
-        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
-    }
-    return Table(("", ""), tuple((Cell(name), Cell(value)) for name, value in facts.items()))
 
 
 def _numbers(figures: Mapping[str, Any]) -> dict[str, float]:

@@ -16,14 +16,16 @@ from rlreason.errors import ModelError, RecipeError, TaskError, one_of
 from rlreason.recipe import LoadedRecipe, Plan, Recipe, build_plan, fingerprint_model, fingerprint_rewards
 from rlreason.recipe.fingerprints import fingerprint_folder
 from rlreason.recipe.partners import match_of
+from rlreason.recipe.schema import Evaluation
 from rlreason.recipe.scorers import PrmFolder
 from rlreason.recipe.sizes import Estimate, ModelShape, estimate_memory, read_shape, shape_of
 from rlreason.recipe.stages import Mixture, OnPolicy
 from rlreason.recipe.validation import mixtures, resolve_model_folder, resolve_model_path
 from rlreason.rewards.listing import check_file
 from rlreason.stages.schedule import Schedule
+from rlreason.stages.several_turns import check_several_turns
+from rlreason.stages.task_files import build_with_files, fingerprint_task_files
 from rlreason.tasks.contract import Task
-from rlreason.tasks.registry import build_task
 
 MAX_TOKENS = 4096
 """Longest prompt and completion where the recipe does not say and the model would allow more."""
@@ -61,9 +63,12 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
             model directory or reward file that is not there.
     """
     recipe = loaded.recipe
-    tasks = {name: build_task(name, task.type, task.parameters) for name, task in recipe.tasks.items()}
+    tasks = {
+        name: build_with_files(name, task.type, task.parameters, loaded.folders) for name, task in recipe.tasks.items()
+    }
     for path, entry in mixtures(recipe):
         check_entry(tasks, entry, path)
+    check_several_turns(tasks, recipe)
     for name, stage in recipe.stages.items():
         if isinstance(stage, OnPolicy):
             check_schedule(tasks, stage, f"stages.{name}.curriculum")
@@ -77,11 +82,13 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
         if isinstance(scorer, PrmFolder)
     }
     check_countable(recipe, model_path)
+    task_files = fingerprint_task_files(recipe, loaded.folders)
     plan = build_plan(
         recipe,
-        model_fingerprint=fingerprint_model(model_path, recipe),
+        model_fingerprint=fingerprint_model(model_path, recipe, task_files),
         reward_fingerprints=fingerprint_rewards(recipe, loaded.folders),
         scorer_fingerprints={name: fingerprint_folder(folder) for name, folder in scorer_folders.items()},
+        task_fingerprints=task_files,
     )
     return BoundRecipe(loaded, tasks, model_path, scorer_folders, plan, max_tokens(recipe, model_path))
 
@@ -153,9 +160,22 @@ def check_level(task: Task, level: str, where: str) -> None:
 
 
 def check_evaluation(tasks: Mapping[str, Task], recipe: Recipe) -> None:
-    """Every level and probe has problems in every cell it asks."""
+    """Every level and probe has problems in every cell it asks, for every arm, and for the interpolators."""
     evaluation = recipe.evaluation
     task = pick(tasks, evaluation.task)
+    asked = check_asked(task, evaluation)
+    for name, arm in recipe.arms.items():
+        if arm.task is not None and check_asked(tasks[arm.task], evaluation) != asked:
+            raise TaskError(
+                f"arms.{name}.task {arm.task!r} has other cells than task {task.name!r} has for evaluation.cells, so "
+                "that arms would be compared on problems that are not the same; name another form of that task"
+            )
+    if evaluation.interpolation is not None:
+        check_interpolation(task, evaluation)
+
+
+def check_asked(task: Task, evaluation: Evaluation) -> set[tuple[str, str]]:
+    """The (level, cell) pairs that the evaluation asks of a task; each has problems, and none is asked twice."""
     cells = task.match_cells(evaluation.cells, "evaluation.cells")
     for index, level in enumerate(evaluation.levels):
         check_level(task, level, f"evaluation.levels[{index}]")
@@ -172,6 +192,23 @@ def check_evaluation(tasks: Mapping[str, Task], recipe: Recipe) -> None:
                     "another probe already; leave it out of one of them"
                 )
             asked.add((probe.level, cell.name))
+    return asked
+
+
+def check_interpolation(task: Task, evaluation: Evaluation) -> None:
+    """Interpolators have training problems to be fitted on, and answers to predict.
+
+    Raises:
+        TaskError: they have not; says why.
+    """
+    if task.max_turns > 1:
+        raise TaskError(
+            f"evaluation.interpolation: task {task.name!r} has several turns, which no interpolator can play; drop it"
+        )
+    check_level(task, "train", "evaluation.interpolation")
+    for patterns in (evaluation.cells, *(probe.cells for probe in evaluation.probes.values())):
+        for cell in task.match_cells(patterns):
+            task.problem("train", cell.name, 0)
 
 
 def max_tokens(recipe: Recipe, model_path: Path | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 
 from rlreason.records.run_folder import RunFolder
@@ -33,7 +34,7 @@ class UpdateLog:
                 self._rows[column].append(cell)
         told = {metric: None if math.isnan(value) else value for metric, value in metrics.items()}  # JSON has no NaN
         with self._folder.metrics_path.open("a") as stream:
-            stream.write(json.dumps({"stage": self._stage, "update": update, **told}) + "\n")
+            stream.write(json.dumps({"stage": self._stage, "update": update, "at": time.time(), **told}) + "\n")
         if (update - self._before) % self._flush_every == 0:
             self.flush(update)
 

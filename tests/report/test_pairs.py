@@ -2,12 +2,13 @@ import json
 import re
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from rlreason.records import PlanRecord, RunFolder, read_plan, read_table
 from rlreason.report import build_report
+from rlreason.report.counts import READ, count
 from rlreason.report.figures import charts
-from rlreason.report.levels import COLUMNS
 from rlreason.report.pairs import Pair, Paired, arm_pairs, compare_pairs
 from rlreason.report.summary import summarise
 from tests.report.synthetic import STRONG, WEAK, Counts, add_arm, finished_run, write_evaluation, write_plan
@@ -22,11 +23,16 @@ def compared(folder: RunFolder) -> Paired:
     return summarise(folder).paired
 
 
+def compare(plan: PlanRecord, rows: pd.DataFrame) -> Paired:
+    """`compare_pairs` from completions."""
+    return compare_pairs(plan, count(pa.Table.from_pandas(rows, preserve_index=False)).to_pandas())
+
+
 @pytest.fixture
 def evaluations(tmp_path) -> tuple[PlanRecord, pd.DataFrame]:
     """Plan and completions of the finished synthetic run: sft, and sft_rl that goes on from it; 10 problems a level."""
     folder = finished_run(tmp_path)
-    return read_plan(folder), read_table(folder, "evaluations", columns=COLUMNS)
+    return read_plan(folder), read_table(folder, "evaluations", columns=READ)
 
 
 def test_an_arm_meets_the_longest_history_that_it_goes_on_from():
@@ -45,7 +51,7 @@ def test_arms_that_begin_at_the_base_model_are_siblings_unless_it_is_an_arm_itse
 
 
 def test_differences_are_those_counted(evaluations):
-    paired = compare_pairs(*evaluations)
+    paired = compare(*evaluations)
     iid, zero_shot = paired.comparisons
     assert (iid.level, iid.pair, iid.seeds) == ("iid", Pair("sft_rl", "sft", "base"), (0,))
     assert (iid.problems, iid.left_out, iid.k) == (10, 0, 4)
@@ -64,13 +70,13 @@ def test_an_answer_that_could_not_be_judged_counts_as_not_right(evaluations):
     plan, rows = evaluations
     strong = (rows["stage"] == "evaluate-rl-0") & rows["greedy"] & (rows["level"] == "iid")
     rows.loc[strong & (rows["problem"] == "iid/9"), "correct"] = pd.NA
-    assert compare_pairs(plan, rows).comparisons[0].measures["pass_at_1"].difference.value == pytest.approx(0.4)
+    assert compare(plan, rows).comparisons[0].measures["pass_at_1"].difference.value == pytest.approx(0.4)
 
 
 def test_problems_that_one_arm_was_not_asked_are_left_out_and_counted(evaluations):
     plan, rows = evaluations
     asked = ~((rows["stage"] == "evaluate-sft-0") & rows["problem"].isin(["iid/0", "iid/9"]))
-    iid, zero_shot = compare_pairs(plan, rows[asked]).comparisons
+    iid, zero_shot = compare(plan, rows[asked]).comparisons
     # without the first problem, which both solve, and the last, which only one does
     assert (iid.problems, iid.left_out, iid.measures["pass_at_1"].difference.value) == (8, 2, 0.5)
     assert (zero_shot.problems, zero_shot.left_out) == (10, 0)
@@ -79,9 +85,9 @@ def test_problems_that_one_arm_was_not_asked_are_left_out_and_counted(evaluation
 def test_k_is_the_largest_that_every_problem_has_samples_for(evaluations):
     plan, rows = evaluations
     first = rows[(rows["problem"] == "iid/5") & ~rows["greedy"]].index[0]
-    iid, zero_shot = compare_pairs(plan, rows.drop(first)).comparisons
+    iid, zero_shot = compare(plan, rows.drop(first)).comparisons
     assert (iid.k, zero_shot.k) == (2, 4)
-    without = compare_pairs(plan, rows[rows["greedy"]]).comparisons[0]
+    without = compare(plan, rows[rows["greedy"]]).comparisons[0]
     assert without.k is None
     assert list(without.measures) == ["pass_at_1", "derivation_correct"]
 
@@ -89,7 +95,7 @@ def test_k_is_the_largest_that_every_problem_has_samples_for(evaluations):
 def test_steps_are_compared_only_where_both_arms_had_theirs_checked(evaluations):
     plan, rows = evaluations
     rows.loc[(rows["stage"] == "evaluate-sft-0") & (rows["level"] == "iid"), "derivation_correct"] = pd.NA
-    iid, zero_shot = compare_pairs(plan, rows).comparisons
+    iid, zero_shot = compare(plan, rows).comparisons
     assert list(iid.measures) == ["pass_at_1", "pass_at_k"]
     assert "derivation_correct" in zero_shot.measures
     # one comparison of steps is left, and is not corrected: 8 problems differ, all one way
@@ -115,13 +121,13 @@ def test_pairs_that_share_no_seed_or_no_problem_are_named(evaluations):
     plan, rows = evaluations
     renamed = rows.assign(problem=rows["problem"].where(rows["stage"] == "evaluate-rl-0", "other " + rows["problem"]))
     reason = "there is no problem that both were asked under all shared seeds"
-    assert compare_pairs(plan, renamed) == Paired((), (f"sft_rl against sft on iid, zero_shot: {reason}",))
-    alone = compare_pairs(plan, rows[rows["stage"] == "evaluate-rl-0"])
+    assert compare(plan, renamed) == Paired((), (f"sft_rl against sft on iid, zero_shot: {reason}",))
+    alone = compare(plan, rows[rows["stage"] == "evaluate-rl-0"])
     assert alone.comparisons == ()
     assert alone.not_compared == (
         "sft_rl against sft on iid, zero_shot: there is no seed under which both were evaluated",
     )
-    assert compare_pairs(plan, rows[:0]) == Paired((), ())
+    assert compare(plan, rows[:0]) == Paired((), ())
 
 
 def test_the_scope_says_where_seeds_were_not_sampled(tmp_path):

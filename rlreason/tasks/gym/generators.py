@@ -13,6 +13,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Context, localcontext
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class Generator:
         if candidate not in self._entries:
             block = candidate - candidate % BLOCK
             try:
-                with _own_randomness(candidate):
+                with _lent_state(candidate):
                     self._entries[candidate] = self.open_block(block)[candidate % BLOCK]
             except MemoryError:
                 raise
@@ -77,7 +78,7 @@ class Generator:
         """The library's dataset that holds candidates `start` to `start` + BLOCK - 1."""
         if start not in self._blocks:
             config = dataclasses.replace(self._config, seed=start, size=BLOCK)
-            with _own_randomness(start):
+            with _lent_state(start):
                 self._blocks[start] = self._class(config)
             if len(self._blocks) > _OPEN_BLOCKS:
                 self._blocks.popitem(last=False)
@@ -195,13 +196,15 @@ def _words(error: Exception) -> str:
 
 
 @contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
-    """Some datasets draw from, or seed, the process's own random generators: lend them seeded ones, and put back."""
+def _lent_state(seed: int) -> Iterator[None]:
+    """Some datasets draw from, or seed, the process's own random generators, or set the precision of its decimals:
+    lend them seeded and fresh ones, and put the process's back."""
     kept, kept_numpy = random.getstate(), np.random.get_state()
     random.seed(seed)
     np.random.seed(seed % 2**32)
     try:
-        yield
+        with localcontext(Context()):
+            yield
     finally:
         random.setstate(kept)
         np.random.set_state(kept_numpy)

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Context, localcontext
 from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
@@ -71,7 +72,8 @@ def score(name: str, dataset: Any, answer: str, gold: str, entry: Entry) -> Scor
         return Scored(float(answer == gold))
     whole = gold if answer == gold.strip() else answer  # space around the gold answer counts in some of them
     try:
-        reward = float(dataset.score_answer(whole, copy.deepcopy(entry)))  # some write into the entry
+        with localcontext(Context()):  # as precise as any other process
+            reward = float(dataset.score_answer(whole, copy.deepcopy(entry)))  # some write into the entry
     except MemoryError:
         raise
     except Exception:  # made for well-formed answers, many of them fall over others

@@ -41,14 +41,14 @@ class RulesParameters(EquationParameters):
     """Number of operations of each cell: steps (rule90), operators of a chain (operators, modular), productions
     (grammar). None: 1 and 2 for rule90, else 1 to 3."""
     width: Annotated[int, Field(ge=5, le=64)] = 16
-    """rule90: cells of the ring. With fewer than 5 a cell's neighbours are each other's; more than 64 make lines too long
-    to learn from."""
+    """rule90: cells of the ring. With fewer than 5 a cell's neighbours are each other's; more than 64 make lines too
+    long to learn from."""
     held_out_neighbourhoods: Annotated[tuple[str, ...], Field(min_length=1)] = ("101", "111")
     """rule90: neighbourhoods (left, cell, right) that no starting row of training has. The nearest that stay must all
     have the other outcome."""
     largest: Annotated[int, Field(ge=20, le=999)] = 99
-    """operators: largest number that a chain may come to. Below 20 most chains leave it at once; up to 999, because every
-    number is a word of the vocabulary."""
+    """operators: largest number that a chain may come to. Below 20 most chains leave it at once; up to 999, because
+    every number is a word of the vocabulary."""
     held_out_pair: tuple[str, str] = ("dop", "gev")
     """operators: two operators that no training chain has in this order, side by side."""
     primes: Annotated[tuple[Annotated[int, Field(ge=5, le=997)], ...], Field(min_length=2)] = (
