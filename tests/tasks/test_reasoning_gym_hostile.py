@@ -15,11 +15,11 @@ from rlreason.recipe.schema import Reward, Rubric
 from rlreason.rewards.pool import ScoringPool
 from rlreason.tasks import Task, build_task
 from rlreason.tasks.gym import scoring
-from rlreason.tasks.gym.generators import _UNSTEADY
 from rlreason.tasks.registry import task_spec
 
 pytest.importorskip("pycosat", reason="reasoning-gym needs pycosat, which is compiled at set-up")
 DATASETS = pytest.importorskip("reasoning_gym.factory").DATASETS
+_UNSTEADY = pytest.importorskip("rlreason.tasks.gym.generators")._UNSTEADY
 
 EVALUATING = {
     "binary_matrix",
