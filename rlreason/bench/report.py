@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,8 @@ import pyarrow as pa
 from rlreason.errors import UserError
 from rlreason.records import RunFolder, write_json, write_part
 
+LOOK_S = 0.02
+"""Between two looks at the memory of what is measured."""
 ARMS = {"sft": 0.25, "sft_rl": 0.45, "sft_rft": 0.35}
 """Arm -> its mean share right."""
 SEEDS = (0, 1, 2)
@@ -197,11 +200,24 @@ def _measure(command: list[str]) -> tuple[float, float, float]:
     began = time.perf_counter()
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
+        ended, peak = 0, 0
+        while not ended:
+            peak = max(peak, _high_water(process.pid))
+            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+            time.sleep(0 if ended else LOOK_S)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
             raise UserError(f"{' '.join(command)} failed: {errors.read().decode(errors='replace').strip()[-2000:]}")
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 2**30
+    return seconds, usage.ru_utime + usage.ru_stime, peak / 2**30
+
+
+def _high_water(process: int) -> int:
+    """Most bytes a process has held so far. What the system says at its end counts those of whoever started it too."""
+    try:
+        status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0

@@ -68,7 +68,13 @@ def start(script: Path, *, nodes: int = 2, joined: int = 0, steps: int = 0, code
         **{"JOINED": str(joined), "STEPS": str(steps), "CODE": str(code)},
     }
     return subprocess.Popen(
-        ["bash", str(script)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["bash", str(script)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # whoever started the tests may have told them to ignore it, and a shell cannot trap what was ignored before it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

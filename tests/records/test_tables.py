@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rlreason.errors import RecordsError
-from rlreason.records import RunFolder, drop_parts_from, read_table, write_part
+from rlreason.records import RunFolder, drop_parts_from, read_table, scan_table, write_part
 from rlreason.records.schema import SCHEMA_VERSION, TABLES
 
 
@@ -214,3 +214,20 @@ def test_a_column_that_came_later_is_null_in_the_files_before_it(tmp_path):
     rewrite(path, lambda table: table.drop_columns(["failure"]))
     with pytest.raises(RecordsError, match="column 'failure' of table 'evaluations' is missing"):
         read_table(folder, "evaluations")
+
+
+def test_a_scan_for_some_rows_reads_only_the_files_that_may_hold_them(tmp_path):
+    folder = RunFolder(tmp_path)
+    for part, metric in enumerate(("a", "c", "e")):
+        two = updates(2, first=2 * part) | {"metric": [metric, chr(ord(metric) + 1)]}
+        write_part(folder, "updates", "s", part, two)
+    wanted = ("metric", {"b", "e"})
+    found = [part["metric"].to_pylist() for part in scan_table(folder, "updates", "s", ["metric"], wanted)]
+    assert found == [["b"], [], ["e"]]
+    # the pages of the file whose statistics rule it out may even be damaged: only its end was read
+    path = tmp_path / "records" / "updates" / "s" / "part-000001.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + bytes(60) + whole[64:])
+    assert [len(part) for part in scan_table(folder, "updates", "s", ["metric"], wanted)] == [1, 0, 1]
+    with pytest.raises(RecordsError, match="part-000001"):
+        list(scan_table(folder, "updates", "s", ["stage", "metric"], ("metric", {"c"})))

@@ -57,9 +57,10 @@ def test_filters_show_what_they_say(page, address):
     assert page.evaluate(PROBLEMS) == ["iid/0", "iid/1"]
     choose(page, outcome="", error="context_hop")
     assert page.evaluate(PROBLEMS) == [f"iid/{n}" for n in (0, 1, 5, 6, 7, 8, 9)]
-    choose(page, error="", arm="sft_rl", beside="", outcome="wrong")
+    # the outcome is that of the arm, not of the one beside it
+    choose(page, error="", arm="sft_rl", beside="sft", outcome="wrong")
     assert page.evaluate(PROBLEMS) == []
-    choose(page, outcome="", level="zero_shot", sample="sampled")
+    choose(page, beside="", outcome="", level="zero_shot", sample="sampled")
     assert page.evaluate(PROBLEMS) == [f"zero_shot/{n}" for n in range(10)]
     assert set(page.evaluate(f"{SIDES}.map((side) => side.dataset.arm + side.dataset.sample)")) == {"sft_rlsampled"}
 
