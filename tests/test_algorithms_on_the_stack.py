@@ -22,10 +22,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 OPTIMIZER = {"learning_rate": 1.0e-3}
 SAMPLING = {"temperature": 1.0, "max_new_tokens": 40}
 ASKED = {"data": [{"cells": ["contextual/*"]}], "sampling": SAMPLING, "optimizer": OPTIMIZER, "updates": 2}
-RL = ASKED | {"type": "rl", "prompts_per_update": 4, "group_size": 4}
+REWARD = '''
+def score(problem, completion, derivation):
+    """0 or 1, and both often enough: the model that ships is right about all that it can read."""
+    return {"reward": float(len(completion) % 2), "correct": derivation.answer_correct}
+'''
+RL = ASKED | {"type": "rl", "sampling": SAMPLING | {"temperature": 1.3}, "prompts_per_update": 4, "group_size": 4}
 LORA = {"rank": 4}
 STAGES = {
-    "ppo": RL | {"advantage": {"type": "gae"}, "critic": {}, "minibatches": 2},
+    "ppo": RL | {"advantage": {"type": "gae"}, "critic": {}},
     "gspo": RL | {"loss": {"type": "gspo", "denominator": "sequences"}, "kl": {"weight": 0.01}},
     "dapo": RL | {"dynamic_sampling": {"max_rounds": 2}, "loss": {"clip_high": 0.28}, "overlong": "mask"},
     "adapters": RL | {"lora": LORA},
@@ -63,6 +68,7 @@ RECIPE = {
             "optimizer": OPTIMIZER,
         }
     },
+    "rewards": {"parts": [{"spec": "parity.py:score"}]},
     "stages": STAGES,
     "arms": {name: [name] for name in STAGES},
     "evaluation": {
@@ -80,6 +86,7 @@ RECIPE = {
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("stack")
+    (folder / "parity.py").write_text(REWARD)
     recipe = folder / "stack.yaml"
     recipe.write_text(yaml.safe_dump(RECIPE, sort_keys=False))
     run(recipe, folder / "run")
