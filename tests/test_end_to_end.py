@@ -40,6 +40,7 @@ RAYS_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 """When a driver is killed these try for a minute to tell a server that is gone, then end. They hold no device."""
 OURS = re.compile(
     r"|\d+ stages.*|starting engines .*|engines ready after \d+ s|\[\d/\d\] \w+ of [\w, ]+ +\d:\d\d:\d\d  .*"
+    r"|sft_rl against sft on iid: (synthesis|amplification|no gain|not enough evidence)"
     r"|arm +iid *|sft(_rl)? +\d+\.\d \[.*\] *|greedy answers right, per cent.*|report: .*"
     r"|rlreason: stopped; what was done is kept in .*"
 )
