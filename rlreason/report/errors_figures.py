@@ -10,7 +10,15 @@ import plotly.graph_objects as go
 from rlreason.report.breakdowns import Skill
 from rlreason.report.errors import WAYS, Errors
 from rlreason.report.errors_tables import kind_words
-from rlreason.report.figures import PALETTE, PHASE_PALETTE, Chart, Style, as_percent, new_figure
+from rlreason.report.figures import (
+    PHASE_PALETTE,
+    Chart,
+    ForestRow,
+    Style,
+    as_percent,
+    forest_plots,
+    new_figure,
+)
 
 OTHER_KINDS = "other kinds"
 WAY_COLORS = dict(zip(WAYS, ("#44BB99", "#BBCC33", "#EE8866", "#FFAABB", "#EEDD88"), strict=True))
@@ -198,44 +206,22 @@ def _heat(rows: pd.DataFrame) -> go.Figure:
 
 
 def _forgetting(skills: Sequence[Skill], styles: Mapping[str, Style]) -> list[Chart]:
-    """A forest plot a probe, all on one scale: a row an arm, filled where the difference is clear."""
-    ends = [end for skill in skills for end in (skill.difference.difference.low, skill.difference.difference.high)]
-    left, right = min([0.0, *ends]), max([0.0, *ends])
-    margin = 0.05 * (right - left)
-    found = []
-    for probe in dict.fromkeys(skill.probe for skill in skills):
-        here = [skill for skill in skills if skill.probe == probe]
-        figure = new_figure(x_title="difference to the base (points)", height=80 + 32 * len(here))
-        for row, skill in enumerate(here):
-            _add_skill(figure, row, skill, styles[skill.arm])
-        labels = [f"{skill.arm}<br>vs {skill.against}" for skill in here]
-        figure.update_yaxes(
-            range=[len(here) - 0.5, -0.5], tickvals=list(range(len(here))), ticktext=labels, showgrid=False
+    """A forest plot a probe: a row an arm."""
+    rows = [
+        ForestRow(
+            panel=skill.probe,
+            name=skill.arm,
+            arm=skill.arm,
+            against=skill.against,
+            measured=skill.difference,
+            told=(100 * skill.before, 100 * skill.after),
+            hover="%{customdata[2]:.1f}% → %{customdata[3]:.1f}%: %{x:+.1f} "
+            "(%{customdata[0]:+.1f} to %{customdata[1]:+.1f})",
         )
-        figure.update_xaxes(range=[100 * (left - margin), 100 * (right + margin)], nticks=5)
-        figure.update_xaxes(zeroline=True, zerolinecolor=PALETTE[-1])
+        for skill in skills
+    ]
+    found = []
+    for probe, figure in forest_plots(rows, styles, x_title="difference to the base (points)", heights=(80, 32)):
         alt = f"Dots of the paired difference to the base arm on the probe {probe}, a row an arm, with 95% intervals."
         found.append(Chart("forgetting", f"forgetting_{probe}", probe, alt, figure))
     return found
-
-
-def _add_skill(figure: go.Figure, row: int, skill: Skill, style: Style) -> None:
-    found = skill.difference.difference
-    value, low, high = 100 * found.value, 100 * found.low, 100 * found.high
-    reach = {"array": [high - value], "arrayminus": [value - low], "color": style.color, "thickness": 2, "width": 0}
-    figure.add_scatter(
-        name=skill.arm,
-        x=[value],
-        y=[row],
-        mode="markers",
-        error_x={"type": "data", "symmetric": False, **reach},
-        marker={
-            "symbol": "circle" if skill.difference.is_clear else "circle-open",
-            "color": style.color,
-            "size": 10,
-            "line": {"width": 2, "color": style.color},
-        },
-        customdata=[[low, high, 100 * skill.before, 100 * skill.after]],
-        hovertemplate="%{customdata[2]:.1f}% → %{customdata[3]:.1f}%: %{x:+.1f} "
-        "(%{customdata[0]:+.1f} to %{customdata[1]:+.1f})",
-    )

@@ -6,13 +6,12 @@ Every chart's numbers also stand in a table, for readers without scripts. Tables
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from rlreason.report.pairs import Comparison
-from rlreason.report.statistics import Estimate
+from rlreason.report.statistics import Estimate, PairedDifference
 from rlreason.report.summary import Summary
 from rlreason.report.training import ON_POLICY, Curves
 
@@ -122,36 +121,74 @@ def _levels(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
 
 
 def _paired(summary: Summary, styles: Mapping[str, Style]) -> list[Chart]:
-    """A forest plot a level, all on one scale: a row a pair, the first at the top."""
-    compared = summary.paired.comparisons
-    greedy = [each.measures["pass_at_1"].difference for each in compared]
-    left, right = min([0.0, *(each.low for each in greedy)]), max([0.0, *(each.high for each in greedy)])
-    margin = 0.05 * (right - left)
-    found = []
-    for level in dict.fromkeys(each.level for each in compared):
-        here = [each for each in compared if each.level == level]
-        figure = new_figure(x_title="greedy difference (points)", height=90 + 34 * len(here))
-        for row, each in enumerate(here):
-            _add_row(figure, row, each, styles[each.pair.arm])
-        labels = [f"{each.pair.arm}<br>vs {each.pair.against}" for each in here]
-        figure.update_yaxes(
-            range=[len(here) - 0.5, -0.5], tickvals=list(range(len(here))), ticktext=labels, showgrid=False
+    """A forest plot a level: a row a pair, the first at the top."""
+    rows = [
+        ForestRow(
+            panel=each.level,
+            name=f"{each.pair.arm} vs {each.pair.against}",
+            arm=each.pair.arm,
+            against=each.pair.against,
+            measured=each.measures["pass_at_1"],
+            told=(each.measures["pass_at_1"].p_corrected,),
+            hover="%{x:+.1f} (%{customdata[0]:+.1f} to %{customdata[1]:+.1f}), p %{customdata[2]:.3f}",
         )
-        figure.update_xaxes(range=[100 * (left - margin), 100 * (right + margin)], nticks=5)
-        figure.update_xaxes(zeroline=True, zerolinecolor=PALETTE[-1])
+        for each in summary.paired.comparisons
+    ]
+    found = []
+    for level, figure in forest_plots(rows, styles, x_title="greedy difference (points)", heights=(90, 34)):
         alt = f"Dots of the paired difference in greedy answers right on {level}, a row a pair, with 95% intervals."
         found.append(Chart("paired", f"paired_{level}", level, alt, figure))
     return found
 
 
-def _add_row(figure: go.Figure, row: int, comparison: Comparison, style: Style) -> None:
-    """One pair's dot, filled where the difference is clear, and its interval, in percentage points."""
-    measured = comparison.measures["pass_at_1"]
-    value, low, high = (100 * x for x in (measured.difference.value, measured.difference.low, measured.difference.high))
+@dataclass(frozen=True, slots=True)
+class ForestRow:
+    """A row of a forest plot.
+
+    Attributes:
+        panel: which plot it stands in.
+        told: what `hover` shows as customdata[2] and on, behind the interval's ends in percentage points.
+    """
+
+    panel: str
+    name: str
+    arm: str
+    against: str
+    measured: PairedDifference
+    told: tuple[float, ...]
+    hover: str
+
+
+def forest_plots(
+    rows: Sequence[ForestRow], styles: Mapping[str, Style], *, x_title: str, heights: tuple[int, int]
+) -> Iterator[tuple[str, go.Figure]]:
+    """(panel, figure) of each panel, all on one scale, rows from the top; `heights`: of frame, of row."""
+    differences = [row.measured.difference for row in rows]
+    left = min([0.0, *(each.low for each in differences)])
+    right = max([0.0, *(each.high for each in differences)])
+    margin = 0.05 * (right - left)
+    for panel in dict.fromkeys(row.panel for row in rows):
+        here = [row for row in rows if row.panel == panel]
+        figure = new_figure(x_title=x_title, height=heights[0] + heights[1] * len(here))
+        for place, row in enumerate(here):
+            _add_row(figure, place, row, styles[row.arm])
+        labels = [f"{row.arm}<br>vs {row.against}" for row in here]
+        figure.update_yaxes(
+            range=[len(here) - 0.5, -0.5], tickvals=list(range(len(here))), ticktext=labels, showgrid=False
+        )
+        figure.update_xaxes(range=[100 * (left - margin), 100 * (right + margin)], nticks=5)
+        figure.update_xaxes(zeroline=True, zerolinecolor=PALETTE[-1])
+        yield panel, figure
+
+
+def _add_row(figure: go.Figure, place: int, row: ForestRow, style: Style) -> None:
+    """A row's dot, filled where the difference is clear, and its interval, in percentage points."""
+    difference = row.measured.difference
+    value, low, high = (100 * x for x in (difference.value, difference.low, difference.high))
     figure.add_scatter(
-        name=f"{comparison.pair.arm} vs {comparison.pair.against}",
+        name=row.name,
         x=[value],
-        y=[row],
+        y=[place],
         mode="markers",
         error_x={
             "type": "data",
@@ -163,13 +200,13 @@ def _add_row(figure: go.Figure, row: int, comparison: Comparison, style: Style) 
             "width": 0,
         },
         marker={
-            "symbol": "circle" if measured.is_clear else "circle-open",
+            "symbol": "circle" if row.measured.is_clear else "circle-open",
             "color": style.color,
             "size": 10,
             "line": {"width": 2, "color": style.color},
         },
-        customdata=[[low, high, measured.p_corrected]],
-        hovertemplate="%{x:+.1f} (%{customdata[0]:+.1f} to %{customdata[1]:+.1f}), p %{customdata[2]:.3f}",
+        customdata=[[low, high, *row.told]],
+        hovertemplate=row.hover,
     )
 
 
