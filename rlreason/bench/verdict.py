@@ -21,7 +21,7 @@ from rlreason.records.documents import PlanVerdict
 from rlreason.report.statistics import bootstrap_over_problems, wilson
 from rlreason.report.statistics_crossed import Estimate, crossed_share
 from rlreason.report.statistics_effects import effect_sizes
-from rlreason.report.verdict_evidence import Evidence, Tally, course, derivations, split_half
+from rlreason.report.verdict_evidence import Evidence, Reach, Tally, course, derivations, reach, split_half
 from rlreason.report.verdict_rules import LABELS, REQUIRED, Clause, decide, read_clauses
 
 DERIVED = (4, 1)
@@ -34,7 +34,7 @@ class Design:
 
     Attributes:
         between_seeds: how much seeds differ (standard deviation, in log odds).
-        never, hardly: shares of the problems that the base never solves, and solves once in 100 to 10,000 tries.
+        never, hardly: shares of the problems that the base never solves, and solves once in 100 to `rarest` tries.
     """
 
     seeds: int = 3
@@ -43,6 +43,7 @@ class Design:
     between_seeds: float = 0.3
     never: float = 0.25
     hardly: float = 0.35
+    rarest: float = 10_000.0
 
 
 Arm = Callable[[np.random.Generator, np.ndarray], np.ndarray]
@@ -54,13 +55,15 @@ class Case:
     """A made-up arm on an evaluation of one size, and what it is: "amplifier", "synthesiser" or "beyond the bound".
 
     An amplifier's one try is worth at most half of the base's samples, which is what the verdict claims to tell. One
-    that amplifies by more cannot be told from synthesis by so few samples: these cases show how often it is not.
+    that amplifies by more cannot be told from synthesis by so few samples: these cases show how often it is not, and
+    how often it is where `reach` has the base score the arm's derivations.
     """
 
     kind: str
     name: str
     design: Design
     arm: Arm
+    reach: bool = False
 
 
 def tries(m: float) -> Arm:
@@ -92,7 +95,7 @@ def base_chances(rng: np.random.Generator, design: Design) -> np.ndarray:
     """[S, P]: some never, some hardly ever, the others anything; each seed a little better or worse throughout."""
     kind = rng.random(design.problems)
     some = rng.beta(0.6, 0.8, design.problems)
-    tiny = 10 ** rng.uniform(-4, -2, design.problems)
+    tiny = 10 ** -rng.uniform(2, np.log10(design.rarest), design.problems)
     p = np.where(kind < design.never, 0.0, np.where(kind < design.never + design.hardly, tiny, some))
     shift = np.exp(rng.normal(0, design.between_seeds, (design.seeds, 1)))
     return p * shift / (1 - p + p * shift)
@@ -108,12 +111,23 @@ def whole(halves: tuple[Tally, Tally]) -> Tally:
     return Tally(halves[0].samples + halves[1].samples, halves[0].solved + halves[1].solved)
 
 
+def derived_under_base(
+    rng: np.random.Generator, chances: np.ndarray, base: Tally, arm: Tally, rules: PlanVerdict
+) -> Reach | None:
+    """A right derivation of each problem that the arm solves, with half to all of the base's chance to solve it."""
+    with np.errstate(divide="ignore"):
+        logprobs = np.log(chances * rng.uniform(0.5, 1.0, chances.shape))
+    return reach(np.where(arm.solved > 0, logprobs, np.nan), base, rules.reach, rules.alpha)
+
+
 def powers_of_two(samples: int) -> list[int]:
     """1, 2, 4 ... up to the samples."""
     return [2**power for power in range(samples.bit_length()) if 2**power <= samples]
 
 
-def verdict_rates(design: Design, arm: Arm, cases: int, rng: np.random.Generator) -> dict[str, float]:
+def verdict_rates(
+    design: Design, arm: Arm, cases: int, rng: np.random.Generator, with_reach: bool = False
+) -> dict[str, float]:
     """Label -> share of the made-up runs that it is given."""
     rules = PlanVerdict()
     granted = {name: Clause(name, "", True, "", "") for name in REQUIRED}
@@ -132,6 +146,7 @@ def verdict_rates(design: Design, arm: Arm, cases: int, rng: np.random.Generator
             course=course(of_arm, of_base, ks, rules.alpha),
             effects=effect_sizes(of_arm.pass_at(1), of_base.pass_at(1)),
             split_half=split_half(of_arm, halves, rules.amplification, rules.alpha),
+            reach=derived_under_base(rng, base, of_base, of_arm, rules) if with_reach else None,
         )
         read = read_clauses(replace(found, chance=0.0, base=dict.fromkeys(ks, 0.0), arm=dict.fromkeys(ks, 0.0)), rules)
         clauses = {name: read[name] if name in ("gain", "gap", "unsolved", "reach") else granted[name] for name in read}
@@ -229,6 +244,7 @@ def designs() -> list[Design]:
 def made_up_arms() -> list[Case]:
     """The arms that are judged."""
     few, many = Design(samples=16), Design(samples=64)
+    mostly_never = Design(samples=16, never=0.5, hardly=0.1)
     now_and_then = [Design(samples=samples, never=0.2, hardly=0.0) for samples in (64, 256)]
     return [
         Case("amplifier", "8 tries", few, tries(8)),
@@ -241,6 +257,14 @@ def made_up_arms() -> list[Case]:
         *(Case("amplifier", "odds times 8, no problem hardly ever solved", each, tilted(8)) for each in now_and_then),
         Case("beyond the bound", "odds times 32", few, tilted(32)),
         Case("beyond the bound", "odds times 256", many, tilted(256)),
+        *(
+            Case(kind, f"{name}; reach recorded", replace(design, rarest=500), arm, reach=True)
+            for kind, name, design, arm in (
+                ("beyond the bound", "odds times 32", few, tilted(32)),
+                ("beyond the bound", "odds times 256", many, tilted(256)),
+                ("synthesiser", "new on 60% of what the base never solves", mostly_never, synthesising(0.6)),
+            )
+        ),
         *(
             Case("synthesiser", f"new on {share:.0%} of what the base hardly ever solves", design, synthesising(share))
             for design in (few, many)
@@ -263,7 +287,7 @@ def bench_verdict(cases: int, seed: int = 0) -> dict[str, Any]:
     ]
     judged = [
         {"kind": case.kind, "arm": case.name, **asdict(case.design)}
-        | {"verdicts": verdict_rates(case.design, case.arm, cases, rng)}
+        | {"verdicts": verdict_rates(case.design, case.arm, cases, rng, case.reach)}
         for case in made_up_arms()
     ]
     return {"cases": cases, "seed": seed, "coverage": covered, "verdicts": judged}

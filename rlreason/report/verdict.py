@@ -21,7 +21,6 @@ from rlreason.errors import RecordsError
 from rlreason.records import PlanRecord, RunFolder, read_table, scan_table
 from rlreason.records.documents import PlanVerdict
 from rlreason.report.pairs import arm_pairs
-from rlreason.report.statistics import wilson
 from rlreason.report.statistics_crossed import Estimate, crossed_share
 from rlreason.report.statistics_effects import mixed_model
 from rlreason.report.summary import Summary
@@ -33,6 +32,7 @@ from rlreason.report.verdict_evidence import (
     control,
     derivations,
     evidence,
+    reach,
     with_corrected,
 )
 from rlreason.report.verdict_registration import registration_sentence
@@ -222,7 +222,7 @@ def _measure(
         derivations=_derivations(plan, rules, pair, sampled, shared, ks[-1]),
         prerequisites=_prerequisites(plan, rules, pair.base, table),
         chance=_chance(folder, plan, pair.base, level, ks[-1]),
-        reach=_reach(folder, plan, rules, pair, level),
+        reach=_reach(folder, plan, rules, pair, level, shared, base),
     )
 
 
@@ -326,15 +326,16 @@ def _chance(folder: RunFolder, plan: PlanRecord, base: str, level: str, k: int) 
     return float(np.mean(1 - (1 - known) ** k)) if len(known) else None
 
 
-def _reach(folder: RunFolder, plan: PlanRecord, rules: PlanVerdict, pair: JudgedPair, level: str) -> Reach | None:
+def _reach(
+    folder: RunFolder, plan: PlanRecord, rules: PlanVerdict, pair: JudgedPair, level: str, shared: _Shared, base: Tally
+) -> Reach | None:
     """How likely the base finds the arm's right derivations, where that was recorded."""
     assert pair.base is not None
-    last = [(run.evaluation, plan.arms[pair.base].seeds.get(seed)) for seed, run in plan.arms[pair.arm].seeds.items()]
-    bases = {stage: base.stages[-1] if base.stages else "" for stage, base in last if base is not None}
-    rows = read_table(folder, "base_logprobs", list(bases), ["stage", "level", "problem", "base", "logprob"])
-    rows = rows[(rows["level"] == level) & (rows["base"] == rows["stage"].map(bases))]
-    if rows.empty:
-        return None
-    likeliest = rows.groupby(["problem", "stage"])["logprob"].max() > -np.log(rules.reach)
-    within = wilson(likeliest.groupby("problem").mean().to_numpy(dtype=float), answers=len(bases))
-    return Reach(tuple(float(value) for value in rows["logprob"]), rules.reach, within)
+    logprobs = np.full((len(shared.seeds), len(shared.problems)), np.nan)
+    for row, seed in enumerate(shared.seeds):
+        stages = plan.arms[pair.base].seeds[seed].stages
+        evaluation = plan.arms[pair.arm].seeds[seed].evaluation
+        rows = read_table(folder, "base_logprobs", [evaluation], ["level", "problem", "base", "logprob"])
+        rows = rows[(rows["level"] == level) & (rows["base"] == (stages[-1] if stages else ""))]
+        logprobs[row] = rows.groupby("problem")["logprob"].max().reindex(shared.problems).to_numpy(dtype=float)
+    return reach(logprobs, base, rules.reach, rules.alpha)

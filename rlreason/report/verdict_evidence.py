@@ -122,23 +122,26 @@ class Derivations:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """How likely the base finds the arm's right derivations.
+    """How likely the base finds the arm's right derivations of problems that it left unsolved.
 
     Attributes:
         logprobs: of each, sum over its tokens under the base, natural log.
         k: the number of tries that stands for "within reach".
-        within: share of the problems of which one derivation has a log-probability above -ln k.
+        problems: how many such problems a seed.
+        within: share of them whose derivation has a log-probability above -ln k.
     """
 
     logprobs: tuple[float, ...]
     k: int
+    problems: float
     within: Estimate
 
     def as_json(self) -> dict[str, Any]:
         """The entry in report.json."""
         quantiles = np.quantile(self.logprobs, [0.1, 0.5, 0.9])
         named = dict(zip(("p10", "median", "p90"), (float(value) for value in quantiles), strict=True))
-        return {"derivations": len(self.logprobs), "logprob": named, "k": self.k, "within": self.within.as_json()}
+        plain = {"derivations": len(self.logprobs), "problems": self.problems, "k": self.k}
+        return {**plain, "logprob": named, "within": self.within.as_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +260,24 @@ def split_half(arm: Tally, halves: tuple[Tally, Tally], tries: int | None, alpha
         lead_one=lead(base_one),
         lead_many=lead(base_many),
     )
+
+
+def reach(logprobs: np.ndarray, base: Tally, k: int, alpha: float) -> Reach | None:
+    """Whether the base would find, in k tries, what the arm derives and the base's samples left unsolved.
+
+    What the base solved in these is within its reach anyway and tells nothing.
+
+    Args:
+        logprobs: [S, P] of the arm's right derivation under the base, NaN where there is none.
+    Returns:
+        None where nothing was derived that the base left unsolved.
+    """
+    chosen = (base.solved == 0) & ~np.isnan(logprobs)
+    if not chosen.any():
+        return None
+    within = chosen & (np.nan_to_num(logprobs, nan=-np.inf) > -np.log(k))
+    share = crossed_ratio(within.astype(float), chosen.astype(float), 0.0, 1.0, alpha)
+    return Reach(tuple(float(value) for value in logprobs[chosen]), k, float(chosen.sum()) / len(chosen), share)
 
 
 def with_corrected(controls: Sequence[Control]) -> tuple[Control, ...]:

@@ -265,15 +265,23 @@ def _guessing(found: Evidence, rules: PlanVerdict) -> Clause:
 
 
 def _reach(found: Evidence, rules: PlanVerdict) -> Clause:
-    name, question = "reach", "Are its right derivations out of the base's reach?"
-    threshold = f"less than half of the problems with a derivation likelier than 1 in {rules.reach:,}"
+    """Asked only of what the base left unsolved in all of its samples: the rest is within reach."""
+    name, question = "reach", "Is what the base leaves unsolved out of its reach?"
+    threshold = (
+        f"less than half of these problems with a derivation likelier than 1 in {rules.reach:,}, of at least "
+        f"{rules.minimal_unsolved} a seed"
+    )
     reach = found.reach
     if reach is None:
         return Clause(name, question, None, "not recorded; the other clauses stand without it", threshold)
-    numbers = f"{reach.within.value:.1%} ({_interval(reach.within)}) of the problems, {len(reach.logprobs)} derivations"
-    holds = True if reach.within.high < 0.5 else False if reach.within.low > 0.5 else None
-    lacking = "" if holds else f"derivations out of the base's reach: {numbers} are likelier than 1 in {rules.reach:,}"
-    return Clause(name, question, holds, numbers, threshold, lacking)
+    numbers = (
+        f"of {reach.problems:.0f} problems a seed that its base leaves unsolved and it derives, "
+        f"{reach.within.value:.1%} ({_interval(reach.within)})"
+    )
+    enough = reach.problems >= rules.minimal_unsolved
+    holds = None if not enough else True if reach.within.high < 0.5 else False if reach.within.low > 0.5 else None
+    lacking = f"derivations out of the base's reach: {numbers} are likelier than 1 in {rules.reach:,}"
+    return Clause(name, question, holds, numbers, threshold, "" if holds else lacking)
 
 
 def _points(estimate: Estimate) -> str:

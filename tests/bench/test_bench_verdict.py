@@ -1,5 +1,7 @@
 """The simulation behind docs/verdict.md, made small."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,17 @@ def test_amplifiers_are_not_called_synthesis_and_synthesisers_are():
 def test_an_amplifier_of_what_the_base_solves_now_and_then_is_called_one():
     plain = Design(problems=128, samples=256, never=0.2, hardly=0.0)
     assert verdict_rates(plain, tilted(8), 10, np.random.default_rng(3)).get("amplification", 0.0) >= 0.6
+
+
+def test_a_strong_amplifier_is_called_synthesis_until_its_derivations_are_scored_by_the_base():
+    # odds times 32 where 16 samples rule out 8 tries; everything is within one in 1,024
+    near = replace(SMALL, rarest=500)
+    plain, scored = (
+        verdict_rates(near, tilted(32), 20, np.random.default_rng(4), with_reach).get("synthesis", 0.0)
+        for with_reach in (False, True)
+    )
+    assert plain > 0.3
+    assert scored == 0.0
 
 
 def test_the_bench_tells_of_every_interval_and_every_arm(monkeypatch):

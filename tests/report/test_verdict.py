@@ -184,10 +184,10 @@ def test_logprobs_under_the_base_are_held_against_its_reach(tmp_path):
     folder = run(tmp_path, {"sft": BASE, "sft_rl": EVERY, "rft": BASE})
     for seed in range(3):
         stage, count = f"evaluate-rl-{seed}", 12
-        # one in 1,024 is exp(-6.93): within reach are 2 of 12 problems
+        # one in 1,024 is exp(-6.93): of the 12 problems that the base leaves unsolved 2 are within reach
         logprobs = [-3.0, -6.9, *[-30.0] * 10]
         columns = {"stage": [stage] * count, "level": ["zero_shot"] * count, "sample": [0] * count}
-        columns |= {"problem": [f"zero_shot/{at}" for at in range(count)], "base": [f"sft-{seed}"] * count}
+        columns |= {"problem": [f"zero_shot/{at}" for at in range(78, 90)], "base": [f"sft-{seed}"] * count}
         write_part(folder, "base_logprobs", stage, 0, columns | {"logprob": logprobs, "tokens": [9] * count})
     summary = summarise(folder)
     verdicts = judge(folder, summary)

@@ -19,6 +19,7 @@ from rlreason.report.verdict_evidence import (
     control,
     course,
     derivations,
+    reach,
     split_half,
     with_corrected,
 )
@@ -152,7 +153,7 @@ def test_no_gap_at_any_k_is_no_gain_and_a_gap_that_could_be_either_is_not():
         ({"prerequisites": {"facts": None}}, "prerequisites", None, "the probe facts of the base"),
         ({"chance": None}, "guessing", None, "the chance of guessing"),
         ({"chance": 0.6}, "guessing", False, "16 guesses solve 60.0%"),
-        ({"reach": Reach((-3.0,), 1024, Estimate(0.9, 0.8, 0.95))}, "reach", False, "out of the base's reach"),
+        ({"reach": Reach((-3.0,), 1024, 20.0, Estimate(0.9, 0.8, 0.95))}, "reach", False, "out of the base's reach"),
     ],
 )  # fmt: skip
 def test_each_clause_alone_keeps_synthesis_from_being_said_and_says_what_is_missing(change, clause, holds, said):
@@ -166,9 +167,25 @@ def test_each_clause_alone_keeps_synthesis_from_being_said_and_says_what_is_miss
 
 
 def test_derivations_out_of_the_base_s_reach_do_not_stand_in_the_way():
-    far = replace(CONVINCING, reach=Reach((-30.0, -40.0), 1024, Estimate(0.1, 0.05, 0.2)))
+    far = replace(CONVINCING, reach=Reach((-30.0, -40.0), 1024, 20.0, Estimate(0.1, 0.05, 0.2)))
     assert read_clauses(far, RULES)["reach"].holds is True
     assert verdict(far) == "synthesis"
+
+
+def test_reach_is_not_told_from_a_few_problems():
+    few = replace(CONVINCING, reach=Reach((-3.0,), 1024, 9.0, Estimate(0.9, 0.8, 0.95)))
+    assert read_clauses(few, RULES)["reach"].holds is None
+
+
+def test_reach_is_asked_of_what_the_base_left_unsolved_alone():
+    # two seeds, four problems; the base solves the first now and then, and of the last nothing was derived
+    base = Tally(np.full((2, 4), 8), np.array([[3, 0, 0, 0], [3, 0, 1, 0]]))
+    logprobs = np.array([[-1.0, -2.0, -9.0, np.nan], [-1.0, -2.0, -9.0, np.nan]])
+    found = reach(logprobs, base, 1024, 0.05)
+    assert found is not None
+    assert sorted(found.logprobs) == [-9.0, -2.0, -2.0]
+    assert (found.problems, found.within.value) == (1.5, pytest.approx(2 / 3))
+    assert reach(np.full((2, 4), np.nan), base, 1024, 0.05) is None
 
 
 def test_judged_by_derivations_guessed_answers_do_not_count():
