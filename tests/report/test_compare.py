@@ -82,6 +82,14 @@ def test_runs_of_another_evaluation_are_refused_by_what_differs(runs, change, na
         compare_runs(runs)
 
 
+def test_a_setting_that_an_older_run_does_not_know_and_is_off_is_no_difference(runs):
+    plan = read_json(runs[1].plan_path)
+    for stage in plan["stages"].values():
+        stage["config"]["interpolation"] = None
+    write_json(runs[1].plan_path, plan)
+    assert compare_runs(runs).missing == ()
+
+
 def test_other_sampling_tasks_and_problems_are_refused(runs):
     plan = read_json(runs[1].plan_path)
     for stage in plan["stages"].values():
