@@ -19,8 +19,16 @@ from rlreason.tasks.contract import Task
 def check_several_turns(tasks: Mapping[str, Task], recipe: Recipe) -> None:
     """
     Raises:
-        RecipeError: a stage or a scorer cannot train on a task of several turns; names the entry of its data.
+        RecipeError: a stage or a scorer cannot train on a task of several turns, or the verdict cannot score it; names
+            the entry.
     """
+    asked = tasks[recipe.task_name(recipe.evaluation.task)]
+    count = recipe.verdict.reach_derivations
+    if count and asked.max_turns > 1:
+        raise RecipeError(
+            f"verdict.reach_derivations {count}: task {asked.name!r} (type {asked.type}) has several turns, and "
+            "the base would be asked how likely it says what the environment said; leave it at 0"
+        )
     sections = {f"stages.{name}": stage for name, stage in recipe.stages.items()}
     scorers = {f"scorers.{name}": scorer for name, scorer in recipe.scorers.items() if isinstance(scorer, Prm)}
     for path, section in {**sections, **scorers}.items():

@@ -58,6 +58,15 @@ def test_a_run_is_recorded_whole_and_resumes_as_if_never_stopped(tmp_path):
     assert_same_results(tmp_path / "whole", tmp_path / "stopped")
 
 
+def test_episodes_are_sampled_ahead_too_and_go_on_under_new_weights(tmp_path):
+    asynchrony = "{mode: newest, partial_rollouts: true, chunk_tokens: 3, max_staleness: 2}"
+    run(write(tmp_path), tmp_path / "run", f"stages.rl.asynchrony={asynchrony}", "stages.gold.updates=40")
+    check_records(tmp_path / "run")
+    for row in read_table(RunFolder(tmp_path / "run"), "rollouts").itertuples():
+        assert 0 <= row.update - 1 - row.policy_version <= 2
+        assert row.policy_versions is None or len(row.policy_versions) == len(row.completion_tokens)
+
+
 TRAINING = "{learning_rate: 1.0e-3}"
 RFT = f"    type: rft\n    data: [{{cells: ['order/1']}}]\n    updates: 2\n    optimizer: {TRAINING}\n"
 DPO = RFT.replace("type: rft", "type: dpo")
@@ -78,6 +87,12 @@ def test_training_that_takes_a_completion_for_one_text_is_refused(tmp_path, text
     pattern = place.replace("[0]", r"\[0\]") + " would train what its environment says .* use sft on its gold episodes"
     with pytest.raises(RecipeError, match=pattern):
         bind(loaded)
+
+
+def test_derivations_of_several_turns_are_not_scored_under_the_base(tmp_path):
+    recipe = write(tmp_path, RECIPE + "verdict: {reach_derivations: 8}\n" + HERE)
+    with pytest.raises(RecipeError, match=r"verdict.reach_derivations 8: task .* has several turns, .* leave it at 0"):
+        bind(load_recipe(recipe))
 
 
 def test_sft_without_gold_episodes_is_refused(tmp_path, monkeypatch):
