@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rlreason.engines.checkpoints import copy_tokenizer
+from rlreason.engines.checkpoints import copy_tokenizer, writing
 from rlreason.errors import ModelError
 from rlreason.recipe.training import Lora
 
@@ -55,9 +55,14 @@ def merged_tensors(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def save_merged(model: Any, tokenizer_from: Path, output: Path) -> None:
-    """Write the model as a Hugging Face directory, adapters merged, with the tokenizer of `tokenizer_from`."""
+    """Write the model as a Hugging Face directory, adapters merged, with the tokenizer of `tokenizer_from`.
+
+    Raises:
+        CheckpointError: the disk refused; the directory is removed.
+    """
     tensors = {name: tensor.cpu().clone() for name, tensor in merged_tensors(model)}
     if model.config.tie_word_embeddings:
         tensors.pop("lm_head.weight", None)
-    model.save_pretrained(output, state_dict=tensors, safe_serialization=True)
-    copy_tokenizer(tokenizer_from, output)
+    with writing(output):
+        model.save_pretrained(output, state_dict=tensors, safe_serialization=True)
+        copy_tokenizer(tokenizer_from, output)

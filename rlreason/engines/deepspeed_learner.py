@@ -18,6 +18,8 @@ import torch
 from rlreason.algorithms.packing import balanced_micro_batches
 from rlreason.engines.adapters import merged_tensors, save_merged
 from rlreason.engines.average import WeightAverage, averaged
+from rlreason.engines.deepspeed_state import StateKeeper, load_module, load_optimizer
+from rlreason.engines.learner_state import LearnerState, load_average, load_random
 from rlreason.engines.objective import UpdateTally, check_gradient, may_step, micro_batch_losses, policy_figures
 from rlreason.engines.policy import PolicyModule, load_policy, scheduled_rate
 from rlreason.engines.protocols import (
@@ -30,12 +32,8 @@ from rlreason.engines.protocols import (
     SupervisedJob,
     SupervisedRows,
 )
-from rlreason.engines.trl_stage import Place
-from rlreason.engines.weights import PackedWeights, pack_weights
-from rlreason.errors import CheckpointError
-
-STATE_TAG = "learner"
-AVERAGE = "average.pt"
+from rlreason.engines.trl_stage import Place, zero_config
+from rlreason.engines.weights import PackedWeights, TensorForm, by_layer, form_of, pack_stream, pack_weights
 
 
 class DeepSpeedLearner:
@@ -52,6 +50,7 @@ class DeepSpeedLearner:
         dtype: str,
         zero_stage: int,
         micro_batch_tokens: int,
+        offload: str = "none",
     ) -> None:
         """Join the process group.
 
@@ -62,6 +61,7 @@ class DeepSpeedLearner:
             dtype: "float32" or "bfloat16".
             zero_stage: 0 to 3.
             micro_batch_tokens: padded tokens this rank holds activations for at a time.
+            offload: "none", or what stays in host memory: "optimizer" (ZeRO 1 to 3) or "all" (ZeRO 3).
         """
         os.environ.update(
             RANK=str(rank),
@@ -83,11 +83,12 @@ class DeepSpeedLearner:
         self._rank, self._ranks = rank, ranks
         self._device = torch.device("cpu" if accelerator == "cpu" else "cuda:0")
         self._dtype = getattr(torch, dtype)
-        self._zero_stage = zero_stage
+        self._zero_stage, self._offload = zero_stage, offload
         self._micro_batch_tokens = micro_batch_tokens
         self._engine: Any = None
         self._reference: PolicyModule | None = None
         self._average: WeightAverage | None = None
+        self._states = StateKeeper(rank, self._device)
 
     def _config(self, settings: PolicySettings) -> dict[str, Any]:
         return {
@@ -96,7 +97,7 @@ class DeepSpeedLearner:
             "train_micro_batch_size_per_gpu": 1,
             "gradient_accumulation_steps": 1,
             "gradient_clipping": settings.optimizer.max_grad_norm,
-            "zero_optimization": {"stage": self._zero_stage},
+            "zero_optimization": zero_config(self._zero_stage, self._offload),
             "bf16": {"enabled": self._dtype == torch.bfloat16},
             "zero_allow_untested_optimizer": True,
             "zero_force_ds_cpu_optimizer": False,
@@ -110,6 +111,9 @@ class DeepSpeedLearner:
         torch.manual_seed(settings.seed)
         self._settings, self._checkpoint = settings, checkpoint
         module, self._reference = load_policy(checkpoint, settings, self._dtype, self._device)
+        saved = None if state is None else LearnerState(state)
+        if saved is not None:
+            load_module(module, saved)
         self._average = averaged(module, settings.optimizer)
         self._engine, *_ = self._deepspeed.initialize(
             model=module,
@@ -117,18 +121,14 @@ class DeepSpeedLearner:
             config=self._config(settings),
             dist_init_required=False,
         )
-        if state is not None:
-            loaded, _ = self._engine.load_checkpoint(str(state), tag=STATE_TAG)
-            if loaded is None:
-                raise CheckpointError(
-                    f"{state} holds no DeepSpeed state for ZeRO {self._zero_stage} on {self._ranks} rank(s); resume "
-                    "with the number of learners and the ZeRO stage that saved it, or delete the stage's folder"
-                )
-            if self._average is not None:
-                self._average.load_state_dict(torch.load(state / AVERAGE, weights_only=True))
+        if saved is not None:
+            load_optimizer(self._engine, saved)
+            load_average(self._average, saved)
+            load_random(saved, self._device, self._rank)
 
     def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
         """See `protocols.Learner.update`. The batch is the whole update's; this rank takes its share of it."""
+        self._states.check()
         plan = self._passes(batch)
         tally = UpdateTally()
         losses = micro_batch_losses(
@@ -201,10 +201,36 @@ class DeepSpeedLearner:
         with gather:
             yield
 
+    def forms(self) -> list[TensorForm]:
+        """What `stream` yields, in its order; nothing is gathered."""
+        held = self._engine.module.model.state_dict(keep_vars=True)
+        if self._zero_stage == 3:
+            return [form_of(name, tensor, getattr(tensor, "ds_shape", tensor.shape)) for name, tensor in held.items()]
+        return [form_of(name, tensor, tensor.shape) for name, tensor in merged_tensors(self._engine.module.model)]
+
+    def stream(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """The whole weights one after another, to be read to the end on every rank.
+
+        Under ZeRO 3 they are gathered a layer at a time, so that beside a rank's slices there is no more than a layer
+        (or an embedding) and what the reader holds on to.
+        """
+        if self._zero_stage < 3:
+            yield from merged_tensors(self._engine.module.model)
+            return
+        held = self._engine.module.model.state_dict(keep_vars=True)
+        for names in by_layer(held):
+            with self._deepspeed.zero.GatheredParameters([held[name] for name in names], modifier_rank=None):
+                yield from ((name, held[name].detach()) for name in names)
+
     def weights(self) -> PackedWeights | None:
         """See `protocols.Learner.weights`; rank 0's are the ones to use, other ranks return None."""
-        with self._gathered():
-            return pack_weights(merged_tensors(self._engine.module.model)) if self._rank == 0 else None
+        if self._zero_stage < 3:
+            return pack_weights(self.stream()) if self._rank == 0 else None
+        if self._rank == 0:
+            return pack_stream(self.forms(), self.stream())
+        for _ in self.stream():  # rank 0 gathers from all
+            pass
+        return None
 
     def save_model(self, output: Path) -> None:
         """See `protocols.Learner.save_model`; rank 0 writes."""
@@ -213,14 +239,13 @@ class DeepSpeedLearner:
                 save_merged(self._engine.module.model, self._checkpoint, output)
         torch.distributed.barrier()
 
-    def save_state(self, folder: Path) -> None:
-        """See `protocols.Learner.save_state`; every rank writes its part."""
-        self._engine.save_checkpoint(str(folder), tag=STATE_TAG)
-        if self._average is not None and self._rank == 0:
-            torch.save(self._average.state_dict(), folder / AVERAGE)
+    def save_state(self, folder: Path, about: Mapping[str, Any], keep: int = 1) -> None:
+        """See `protocols.Learner.save_state`; rank 0 writes."""
+        self._states.save(self._engine, self._average, folder, {**about, **self._place.about()}, keep)
 
     def end(self) -> None:
         """See `protocols.Learner.end`."""
+        self._states.close()
         self._reference = self._average = None
         if self._engine is not None:
             self._engine.destroy()
@@ -240,7 +265,7 @@ class DeepSpeedLearner:
 
     @property
     def _place(self) -> Place:
-        return Place(self._rank, self._ranks, self._dtype, self._zero_stage, self._micro_batch_tokens)
+        return Place(self._rank, self._ranks, self._dtype, self._zero_stage, self._micro_batch_tokens, self._offload)
 
     def close(self) -> None:
         """Leave the process group."""

@@ -43,6 +43,8 @@ SUMS = (
     "computed",
     "mismatch",
     "mismatch_kl",
+    "current",
+    "mismatch_current",
     "clipped",
     "entropy",
     "corrected",
@@ -74,7 +76,13 @@ class UpdateTally:
             "computed": float(part.tokens.numel() if part.held else 0),
             "mismatch": off.mean_difference * tokens,
             "mismatch_kl": off.kl * tokens,
+            "current": tokens,
+            "mismatch_current": off.mean_difference * tokens,
         }
+        if part.current is not None:
+            there = mismatch_figures(logprobs[part.current], part.generator_logprobs[part.current])
+            own["current"] = float(part.current.sum())
+            own["mismatch_current"] = there.mean_difference * own["current"]
         self.largest_ratio = max(self.largest_ratio, off.largest_ratio)
         for name, value in (own | sums).items():
             self.sums[name] += value
@@ -94,6 +102,8 @@ class UpdateTally:
             "clipped_share": sums["clipped"] / tokens,
             "entropy": sums["entropy"] / tokens,
         }
+        if 0 < sums["current"] < sums["tokens"]:
+            found["mismatch_current"] = sums["mismatch_current"] / sums["current"]
         if settings.correction is not None:
             found["corrected_share"] = sums["corrected"] / tokens
         if settings.kl is not None:
@@ -212,13 +222,15 @@ def check_mismatch(metrics: dict[str, float], settings: PolicySettings, dtype: t
     """Refuse an on-policy update whose generator did not hold the learner's weights.
 
     Raises:
-        WeightSyncMismatch: mean |learner - generator| logprob is over the tolerance, or not a number.
+        WeightSyncMismatch: mean |learner - generator| logprob is over the tolerance, or not a number. Where other
+            weights sampled some of the tokens, these do not count.
     """
     tolerance = settings.mismatch_tolerance or MISMATCH_TOLERANCE[dtype]
-    if not metrics["mismatch_mean"] <= tolerance:
+    mismatch = metrics.get("mismatch_current", metrics["mismatch_mean"])
+    if not mismatch <= tolerance:
         raise WeightSyncMismatch(
             f"update {update}: generator and learner disagree on the log-probabilities of the same tokens by "
-            f"{metrics['mismatch_mean']:.3g} on average (allowed: {tolerance:g}), so the generator does not serve the "
+            f"{mismatch:.3g} on average (allowed: {tolerance:g}), so the generator does not serve the "
             "learner's weights; no step was made. If the engines' kernels are known to differ that much, raise the "
             "stage's mismatch_tolerance."
         )

@@ -37,6 +37,7 @@ class MicroBatch:
         targets: [N] int64, the sampled tokens.
         generator_logprobs, advantages, weights: [N] float32.
         proximal_logprobs, returns: [N] float32, or None: see `protocols.PolicyBatch`.
+        current: [N] bool, or None: see there.
         held: tokens that are not padding.
     """
 
@@ -49,6 +50,7 @@ class MicroBatch:
     weights: torch.Tensor
     proximal_logprobs: torch.Tensor | None
     returns: torch.Tensor | None
+    current: torch.Tensor | None
     held: int
 
     @property
@@ -170,6 +172,7 @@ def micro_batch(batch: PolicyBatch, indices: Sequence[int], device: torch.device
         weights=put(batch.weights[flat]),
         proximal_logprobs=picked_from(batch.proximal_logprobs),
         returns=picked_from(batch.returns),
+        current=picked_from(batch.current),
         held=int(sum(int(totals[index]) for index in indices)),
     )
 

@@ -8,7 +8,7 @@ that Ray's object store shares them without a copy and no engine's types leak ou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -45,7 +45,8 @@ class SampleBatch:
         logprobs: [sum(lengths)] float32, natural log under the sampling distribution.
         lengths: [N] int32.
         stopped: [N] bool, True where the end token was sampled, False where the budget ran out.
-        policy_version: version of the weights that sampled all of them.
+        policy_version: version of the weights that sampled all of them; of several the oldest.
+        policy_versions: [sum(lengths)] int32, the version that sampled each token; None: all of them one.
     """
 
     tokens: np.ndarray
@@ -53,6 +54,7 @@ class SampleBatch:
     lengths: np.ndarray
     stopped: np.ndarray
     policy_version: int
+    policy_versions: np.ndarray | None = None
 
     def split(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """(tokens [T], logprobs [T]) of each completion, as views."""
@@ -61,6 +63,12 @@ class SampleBatch:
             (self.tokens[end - length : end], self.logprobs[end - length : end])
             for end, length in zip(ends, self.lengths, strict=True)
         ]
+
+    def split_versions(self) -> list[np.ndarray | None]:
+        """policy_versions [T] of each completion, as views; None where one version sampled all of them."""
+        if self.policy_versions is None:
+            return [None] * len(self.lengths)
+        return list(np.split(self.policy_versions, np.cumsum(self.lengths)[:-1]))
 
     @staticmethod
     def concatenate(parts: Sequence[SampleBatch]) -> SampleBatch:
@@ -92,6 +100,8 @@ class PolicyBatch:
         returns: [sum(lengths)] float32, what the critic is to predict; None where there is none.
         loss_mask: [sum(lengths)] bool, the completion tokens that the policy sampled. The others are read like the
             prompt, and are in no figure and no mean; None: there are none.
+        current: [sum(lengths)] bool, the completion tokens that the learner's present weights sampled, on which it is
+            held against the generator; None: all of them.
     """
 
     tokens: np.ndarray
@@ -103,6 +113,7 @@ class PolicyBatch:
     proximal_logprobs: np.ndarray | None = None
     returns: np.ndarray | None = None
     loss_mask: np.ndarray | None = None
+    current: np.ndarray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +192,8 @@ class Job:
         optimizer: AdamW and schedule.
         checkpoint_every: updates between resumable states.
         seed: of dropout, of a new head and the like.
+        keep_last: resumable states that stay.
+        about: what the manifest of each says beside its update: the stage.
     """
 
     checkpoint: Path
@@ -190,6 +203,8 @@ class Job:
     optimizer: Optimizer
     checkpoint_every: int
     seed: int
+    keep_last: int = field(default=1, kw_only=True)
+    about: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,11 +354,21 @@ class Learner(Protocol):
     def save_model(self, output: Path) -> None:
         """Write a Hugging Face directory."""
 
-    def save_state(self, folder: Path) -> None:
-        """Write everything `begin` needs to continue: weights, optimizer, random generators."""
+    def save_state(self, folder: Path, about: Mapping[str, Any], keep: int = 1) -> None:
+        """Begin to write everything `begin` needs to continue: weights, optimizer, averages, random generators.
+
+        They are copied, and written while training goes on; with what the caller has laid into "NAME.partial" before
+        they become the folder, whole or not at all (see `checkpoints`). Only one state is written at a time.
+
+        Args:
+            about: what the manifest says of the state beside the learner's own.
+            keep: states that stay beside each other, this one among them.
+        Raises:
+            CheckpointError: the state before could not be written; so does `update`.
+        """
 
     def end(self) -> None:
-        """Free the policy."""
+        """Free the policy; what is still being written is waited for, and its failure forgotten."""
 
     def close(self) -> None:
         """Free what it holds; safe to call twice."""

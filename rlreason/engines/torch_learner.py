@@ -5,20 +5,33 @@ For unit tests and machines without DeepSpeed; also the bare loop that the real 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.functional import cross_entropy
 
 from rlreason.algorithms.logprobs import token_logprobs
 from rlreason.algorithms.packing import balanced_micro_batches
 from rlreason.engines.adapters import add_adapters, merged_tensors, save_merged
 from rlreason.engines.average import WeightAverage, averaged
-from rlreason.engines.checkpoints import newest_state, promote
+from rlreason.engines.checkpoints import newest_state, partial_of, state_name, update_of
+from rlreason.engines.learner_state import (
+    LearnerState,
+    average_tensors,
+    load_average,
+    load_moments,
+    load_random,
+    load_weights,
+    plain_tensors,
+    random_tensors,
+    trained,
+    versions,
+)
 from rlreason.engines.models import load_for
 from rlreason.engines.numbers import NumberLoss
 from rlreason.engines.objective import UpdateTally, check_gradient, may_step, micro_batch_losses, policy_figures
@@ -36,8 +49,8 @@ from rlreason.engines.protocols import (
     SupervisedJob,
     SupervisedRows,
 )
+from rlreason.engines.state_writer import StateWriter
 from rlreason.engines.weights import PackedWeights, pack_weights
-from rlreason.errors import CheckpointError
 from rlreason.recipe.training import Lora, Optimizer
 
 
@@ -63,6 +76,7 @@ class TorchLearner:
         self._module: PolicyModule | None = None
         self._reference: PolicyModule | None = None
         self._average: WeightAverage | None = None
+        self._writer = StateWriter()
 
     def _load(
         self, checkpoint: Path, seed: int, objective: Objective = "next_token", lora: Lora | None = None
@@ -112,18 +126,25 @@ class TorchLearner:
         Args:
             gradients: accumulates the gradients of an update, and returns its metrics.
         """
-        optimizer = make_adamw(module.parameters(), job.optimizer)
-        self._average = averaged(module, job.optimizer)
+        model, optimizer = module.model, make_adamw(module.parameters(), job.optimizer)
+        self._average = averaged(model, job.optimizer)
         done = 0
         if resume := newest_state(job.state):
-            done = self._restore(resume, module, optimizer)
-        for update in range(done + 1, job.updates + 1):
-            figures = gradients(update)
-            rate = scheduled_rate(job.optimizer, update, job.updates)
-            norm = self._step(module, optimizer, job.optimizer, rate)
-            report(update, {**figures, "learning_rate": rate, "grad_norm": norm})
-            if update % job.checkpoint_every == 0 and update < job.updates:
-                self._save(job.state, update, module, optimizer)
+            self._restore(resume, model, optimizer)
+            done = update_of(resume)
+        try:
+            for update in range(done + 1, job.updates + 1):
+                self._writer.check()
+                figures = gradients(update)
+                rate = scheduled_rate(job.optimizer, update, job.updates)
+                norm = self._step(module, optimizer, job.optimizer, rate)
+                report(update, {**figures, "learning_rate": rate, "grad_norm": norm})
+                if update % job.checkpoint_every == 0 and update < job.updates:
+                    folder = job.state / state_name(update)
+                    partial_of(folder)
+                    self._save(folder, model, optimizer, {**job.about, "update": update}, job.keep_last)
+        finally:
+            self._writer.close()
         self._module = module
         self.save_model(job.output)
         self._module = self._average = None
@@ -179,6 +200,7 @@ class TorchLearner:
     def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
         """See `protocols.Learner.update`."""
         assert self._module is not None, "begin() comes first"
+        self._writer.check()
         plan = self._passes(batch)
         tally = UpdateTally()
         losses = micro_batch_losses(
@@ -222,43 +244,31 @@ class TorchLearner:
         with self._average.applied() if self._average else nullcontext():
             save_merged(self._module.model, self._checkpoint, output)
 
-    def save_state(self, folder: Path) -> None:
+    def save_state(self, folder: Path, about: Mapping[str, Any], keep: int = 1) -> None:
         """See `protocols.Learner.save_state`."""
         assert self._module is not None, "begin() comes first"
-        folder.mkdir(parents=True, exist_ok=True)
-        self._write(folder, 0, self._module, self._optimizer)
+        self._save(folder, self._module, self._optimizer, about, keep)
 
-    def _save(self, state: Path, update: int, module: PolicyModule, optimizer: torch.optim.AdamW) -> None:
-        temporary = state / f"update-{update:06d}.partial"
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        self._write(temporary, update, module, optimizer)
-        promote(temporary)
+    def _save(
+        self, folder: Path, model: nn.Module, optimizer: torch.optim.AdamW, about: Mapping[str, Any], keep: int
+    ) -> None:
+        self._writer.settle()  # two copies at a time would be one too many
+        self._writer.check()
+        tensors = (
+            plain_tensors(trained(model), optimizer) | average_tensors(self._average) | random_tensors(self._device)
+        )
+        self._writer.begin(folder, tensors, {**about, "learner": "torch", "ranks": 1, **versions()}, keep)
 
-    def _write(self, folder: Path, update: int, module: PolicyModule, optimizer: torch.optim.AdamW) -> None:
-        state = {
-            "update": update,
-            "model": module.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "average": self._average.state_dict() if self._average else {},
-        }
-        torch.save(state, folder / "torch_learner.pt")
-
-    def _restore(self, folder: Path, module: PolicyModule, optimizer: torch.optim.AdamW) -> int:
-        path = folder / "torch_learner.pt"
-        if not path.exists():
-            raise CheckpointError(f"{folder} holds no torch_learner.pt; it was not saved by the in-process learner")
-        state = torch.load(path, weights_only=True)
-        module.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["random"])
-        if self._average is not None:
-            self._average.load_state_dict(state["average"])
-        return int(state["update"])
+    def _restore(self, folder: Path, model: nn.Module, optimizer: torch.optim.AdamW) -> None:
+        state = LearnerState(folder)
+        load_weights(model, state)
+        load_moments(trained(model), optimizer, state)
+        load_average(self._average, state)
+        load_random(state, self._device)
 
     def end(self) -> None:
         """See `protocols.Learner.end`."""
+        self._writer.close()
         self._module = self._reference = self._average = None
         self._optimizer = None  # type: ignore[assignment]
 

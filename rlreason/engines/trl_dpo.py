@@ -40,12 +40,12 @@ def _dataset(pairs: PreferencePairs, folder: Path, place: Place) -> Any:
     return Dataset.from_file(str(folder / PAIRS))
 
 
-def _make_trainer(job: PreferenceJob, pairs: PreferencePairs, place: Place) -> Any:
-    """A trainer that follows the house's schedule and takes the pairs in their order."""
+def _make_trainer(job: PreferenceJob, pairs: PreferencePairs, place: Place, done: int) -> Any:
+    """A trainer that follows the house's schedule and takes the pairs in their order, from after `done` updates on."""
     from transformers import AutoTokenizer
     from trl import DPOConfig, DPOTrainer
 
-    class PairTrainer(house_schedule(job), DPOTrainer):  # type: ignore[misc]
+    class PairTrainer(house_schedule(job, done), DPOTrainer):  # type: ignore[misc]
         """Trains on pairs that are tokens already."""
 
         def _prepare_dataset(self, dataset: Any, *arguments: Any) -> Any:
@@ -54,7 +54,7 @@ def _make_trainer(job: PreferenceJob, pairs: PreferencePairs, place: Place) -> A
     longest = int((pairs.prompt_lengths + pairs.lengths).max())
     held, accumulation = batch_shape("batch_pairs", job.batch_pairs, 2 * longest, place)
     arguments = DPOConfig(
-        **common_arguments(job, held, accumulation, place),
+        **common_arguments(job, held, accumulation, place, done),
         loss_type=["sigmoid"],
         beta=job.beta,
         precompute_ref_log_probs=True,
@@ -65,10 +65,10 @@ def _make_trainer(job: PreferenceJob, pairs: PreferencePairs, place: Place) -> A
         train_dataset=_dataset(pairs, job.state, place),
         processing_class=AutoTokenizer.from_pretrained(job.checkpoint),
     )
-    trainer.train_dataset = trainer.train_dataset.select(pairs.order)
+    trainer.train_dataset = trainer.train_dataset.select(pairs.order[done * job.batch_pairs :])
     return trainer
 
 
 def train(job: PreferenceJob, pairs: PreferencePairs, report: Report, place: Place) -> dict[str, float]:
     """Train to the end of the stage; called on every rank. See `trl_stage.run`."""
-    return run(lambda: _make_trainer(job, pairs, place), job, report, place)
+    return run(lambda done: _make_trainer(job, pairs, place, done), job, report, place)

@@ -21,14 +21,14 @@ from rlreason.engines.protocols import Report, SupervisedJob, SupervisedRows
 from rlreason.engines.trl_stage import Place, batch_shape, common_arguments, house_schedule, run
 
 
-def _dataset(rows: SupervisedRows) -> Any:
-    """The rows as an Arrow dataset, without a Python list in between."""
+def _dataset(rows: SupervisedRows, first: int) -> Any:
+    """The rows from `first` on as an Arrow dataset, without a Python list in between."""
     import pyarrow as pa
     from datasets import Dataset
 
     width = rows.tokens.shape[1]
     columns = {
-        name: pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), width)
+        name: pa.FixedSizeListArray.from_arrays(pa.array(array[first:].reshape(-1)), width)
         for name, array in (("input_ids", rows.tokens), ("labels", rows.labels), ("position_ids", rows.positions))
     }
     return Dataset(pa.table(columns)).with_format("numpy")
@@ -63,13 +63,13 @@ def _with_numbers(numbers: NumberLoss, updates_done: Callable[[], int]) -> Any:
     return loss
 
 
-def _make_trainer(job: SupervisedJob, rows: SupervisedRows, place: Place) -> Any:
-    """A trainer that follows the house's schedule and takes the rows as they come."""
+def _make_trainer(job: SupervisedJob, rows: SupervisedRows, place: Place, done: int) -> Any:
+    """A trainer that follows the house's schedule and takes the rows as they come after `done` updates."""
     import transformers
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
-    schedule = house_schedule(job)
+    schedule = house_schedule(job, done)
 
     class SequenceTrainer(schedule, SFTTrainer):  # type: ignore[misc, valid-type]
         """Trains next tokens."""
@@ -79,7 +79,7 @@ def _make_trainer(job: SupervisedJob, rows: SupervisedRows, place: Place) -> Any
 
     held, accumulation = batch_shape("batch_rows", job.batch_rows, rows.tokens.shape[1], place)
     arguments = SFTConfig(
-        **common_arguments(job, held, accumulation, place),
+        **common_arguments(job, held, accumulation, place, done),
         dataset_kwargs={"skip_prepare_dataset": True},
         packing=False,
     )
@@ -90,7 +90,7 @@ def _make_trainer(job: SupervisedJob, rows: SupervisedRows, place: Place) -> Any
     common = {
         "model": model,
         "args": arguments,
-        "train_dataset": _dataset(rows),
+        "train_dataset": _dataset(rows, done * job.batch_rows),
         "data_collator": _collate,
         "processing_class": AutoTokenizer.from_pretrained(job.checkpoint),
     }
@@ -99,10 +99,10 @@ def _make_trainer(job: SupervisedJob, rows: SupervisedRows, place: Place) -> Any
     trainer = SequenceTrainer(**common)
     if job.number_loss:
         numbers = NumberLoss(job, rows)
-        trainer.compute_loss_func = _with_numbers(numbers, lambda: int(trainer.state.global_step))
+        trainer.compute_loss_func = _with_numbers(numbers, lambda: done + int(trainer.state.global_step))
     return trainer
 
 
 def train(job: SupervisedJob, rows: SupervisedRows, report: Report, place: Place) -> dict[str, float]:
     """Train to the end of the stage; called on every rank. See `trl_stage.run`."""
-    return run(lambda: _make_trainer(job, rows, place), job, report, place, adapted=job.lora is not None)
+    return run(lambda done: _make_trainer(job, rows, place, done), job, report, place, adapted=job.lora is not None)

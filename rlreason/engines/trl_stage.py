@@ -19,10 +19,13 @@ import torch
 from rlreason.algorithms.schedules import learning_rate_at
 from rlreason.engines.adapters import save_merged
 from rlreason.engines.average import WeightAverage, averaged
-from rlreason.engines.checkpoints import copy_tokenizer
+from rlreason.engines.checkpoints import copy_tokenizer, newest_state, partial_of, state_name, update_of, writing
+from rlreason.engines.deepspeed_state import StateKeeper, load_module, load_optimizer
+from rlreason.engines.learner_state import LearnerState, load_average, load_random, versions
 from rlreason.engines.protocols import Job, Report
 
-TRAINER_STATE = "trainer_state.json"
+REPORTED = "reported.json"
+"""In a saved state: (update, metrics) of all that was reported."""
 RECORDED = {
     **{name: name for name in ("loss", "grad_norm", "learning_rate", "entropy")},
     **{"rewards/margins": "preference_margin", "rewards/accuracies": "preference_accuracy"},
@@ -37,6 +40,7 @@ class Place:
     Attributes:
         rank, ranks: this rank of the process group, and how many there are.
         micro_batch_tokens: padded tokens a rank holds activations for at a time.
+        offload: what stays in host memory: "none", "optimizer" or "all".
     """
 
     rank: int
@@ -44,6 +48,21 @@ class Place:
     dtype: torch.dtype
     zero_stage: int
     micro_batch_tokens: int
+    offload: str = "none"
+
+    def about(self) -> dict[str, Any]:
+        """What a state's manifest says of where it was saved."""
+        return {"learner": "deepspeed", "ranks": self.ranks, "zero_stage": self.zero_stage, **versions()}
+
+
+def zero_config(stage: int, offload: str) -> dict[str, Any]:
+    """DeepSpeed's `zero_optimization`: the stage, and what stays in host memory (see `resources.offload`)."""
+    host = {"device": "cpu", "pin_memory": True}
+    return {
+        "stage": stage,
+        **({"offload_optimizer": host} if offload != "none" else {}),
+        **({"offload_param": host} if offload == "all" else {}),
+    }
 
 
 def preload() -> None:
@@ -96,7 +115,10 @@ def _deepspeed_config(place: Place) -> dict[str, Any]:
         "gradient_accumulation_steps": "auto",
         "gradient_clipping": "auto",
         # at stage 3 each rank holds slices: without the gathering, the saved model would be empty
-        "zero_optimization": {"stage": place.zero_stage, "stage3_gather_16bit_weights_on_model_save": True},
+        "zero_optimization": {
+            **zero_config(place.zero_stage, place.offload),
+            "stage3_gather_16bit_weights_on_model_save": True,
+        },
         "bf16": {"enabled": place.dtype == torch.bfloat16},
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
@@ -104,15 +126,16 @@ def _deepspeed_config(place: Place) -> dict[str, Any]:
     }
 
 
-def common_arguments(job: Job, held: int, accumulation: int, place: Place) -> dict[str, Any]:
-    """What every trainer is told. `held` examples are held at a time, `accumulation` times an update, on each rank."""
+def common_arguments(job: Job, held: int, accumulation: int, place: Place, done: int) -> dict[str, Any]:
+    """What every trainer is told that goes on after `done` updates. `held` examples are held at a time, `accumulation`
+    times an update, on each rank."""
     return {
         "output_dir": str(job.state),
         "deepspeed": _deepspeed_config(place),
         "accelerator_config": {"use_configured_state": True},
         "per_device_train_batch_size": held,
         "gradient_accumulation_steps": accumulation,
-        "max_steps": job.updates,
+        "max_steps": job.updates - done,
         "learning_rate": job.optimizer.learning_rate,
         "adam_beta1": job.optimizer.betas[0],
         "adam_beta2": job.optimizer.betas[1],
@@ -124,9 +147,7 @@ def common_arguments(job: Job, held: int, accumulation: int, place: Place) -> di
         "remove_unused_columns": False,
         "max_length": None,
         "dataloader_num_workers": 0,
-        "save_strategy": "steps",
-        "save_steps": job.checkpoint_every,
-        "save_total_limit": 2,
+        "save_strategy": "no",  # states are saved by `_resume_and_save`, in the house's form
         "logging_steps": 1,
         "logging_strategy": "steps",
         "disable_tqdm": True,
@@ -135,14 +156,14 @@ def common_arguments(job: Job, held: int, accumulation: int, place: Place) -> di
     }
 
 
-def house_schedule(job: Job) -> type:
-    """A class to put before a trainer's, which then follows the house's schedule."""
+def house_schedule(job: Job, done: int) -> type:
+    """A class to put before a trainer's, which then follows the house's schedule from after `done` updates."""
     from torch.optim.lr_scheduler import LambdaLR
 
     optimizer = job.optimizer
 
     def share_of_peak(steps_done: int) -> float:
-        return learning_rate_at(steps_done + 1, job.updates, 1.0, optimizer.warmup_updates, optimizer.schedule)
+        return learning_rate_at(done + steps_done + 1, job.updates, 1.0, optimizer.warmup_updates, optimizer.schedule)
 
     class HouseSchedule:
         """transformers' own schedules begin their warm-up with a step of rate zero."""
@@ -155,12 +176,13 @@ def house_schedule(job: Job) -> type:
 
 
 def run(
-    make_trainer: Callable[[], Any], job: Job, report: Report, place: Place, *, adapted: bool = False
+    make_trainer: Callable[[int], Any], job: Job, report: Report, place: Place, *, adapted: bool = False
 ) -> dict[str, float]:
     """Train to the end of the stage and write the Hugging Face directory `job.output`; called on every rank.
 
     Args:
-        make_trainer: makes the stage's trainer, once this process is known as a rank.
+        make_trainer: makes the trainer of what the stage has left after so many updates, once this process is known as
+            a rank.
         adapted: the trainer's model has adapters, which are merged in what is written.
     Returns:
         updates_run: optimizer updates made now (fewer than the stage's where it was resumed).
@@ -169,16 +191,17 @@ def run(
     from transformers.trainer_callback import PrinterCallback
 
     join_process_group()
-    trainer = make_trainer()
+    resume = newest_state(job.state)
+    done = update_of(resume) if resume else 0
+    trainer = make_trainer(done)
     trainer.remove_callback(PrinterCallback)
-    resume = resumable_state(job.state)
-    if place.rank == 0:
-        _report_to(trainer, report, resume)
     average = averaged(trainer.model, job.optimizer)
-    if average is not None:
-        _keep_average(trainer, average, job, resume, place)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    before = int(resume.name.rsplit("-", 1)[1]) if resume else 0
+    states = StateKeeper(place.rank, trainer.args.device)
+    try:
+        _resume_and_save(trainer, average, states, job, report, place, resume)
+        trainer.train()
+    finally:
+        states.close()
     engine = type(trainer.model_wrapped).__name__
     if adapted or average is not None:
         if place.rank == 0:
@@ -186,57 +209,77 @@ def run(
                 save_merged(trainer.model, job.checkpoint, job.output)
         torch.distributed.barrier()
     else:
-        trainer.save_model(str(job.output))
-        if place.rank == 0:
-            copy_tokenizer(job.checkpoint, job.output)
-            (job.output / "training_args.bin").unlink(missing_ok=True)
+        with writing(job.output):
+            trainer.save_model(str(job.output))
+            if place.rank == 0:
+                copy_tokenizer(job.checkpoint, job.output)
+                (job.output / "training_args.bin").unlink(missing_ok=True)
     trainer.model_wrapped.destroy()
-    return {"updates_run": float(job.updates - before), "deepspeed": float(engine == "DeepSpeedEngine")}
+    return {"updates_run": float(job.updates - done), "deepspeed": float(engine == "DeepSpeedEngine")}
 
 
-def _report_to(trainer: Any, report: Report, resume: Path | None) -> None:
-    """Hand the trainer's log lines on, those first that a killed driver may not have written down."""
+def _resume_and_save(
+    trainer: Any,
+    average: WeightAverage | None,
+    states: StateKeeper,
+    job: Job,
+    report: Report,
+    place: Place,
+    resume: Path | None,
+) -> None:
+    """Have the trainer go on from the state `resume`, save states of its own, and hand on what it logs.
+
+    Of a resumed stage all that was reported before is reported again: a killed driver may not have written it down.
+    """
     from transformers.trainer_callback import TrainerCallback
 
-    class Reporter(TrainerCallback):
-        """Hands the trainer's log lines on."""
+    saved = LearnerState(resume) if resume else None
+    done = update_of(resume) if resume else 0
+    told: list[tuple[int, dict[str, float]]] = []
+    if saved is not None and resume is not None:
+        load_module(trainer.model, saved)
+        load_average(average, saved)
+        if (resume / REPORTED).exists():  # the in-process learner's reports are written down before it saves
+            told += [(update, logged) for update, logged in json.loads((resume / REPORTED).read_text())]
+        for update, logged in told if place.rank == 0 else ():
+            report(update, logged)
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-            if logs and "loss" in logs:
-                report(state.global_step, figures(logs))
+    class Resumable(TrainerCallback):
+        """Restores before the first update; after each, tells, follows the weights, and saves where it is time."""
 
-    trainer.add_callback(Reporter())
-    if resume:
-        for logs in json.loads((resume / TRAINER_STATE).read_text())["log_history"]:
-            if "loss" in logs:
-                report(logs["step"], figures(logs))
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if saved is not None:
+                load_optimizer(trainer.model_wrapped, saved)
 
-
-def _keep_average(trainer: Any, average: WeightAverage, job: Job, resume: Path | None, place: Place) -> None:
-    """Have the average take in every update, and go on from where a resumed stage's stood."""
-    from transformers.trainer_callback import TrainerCallback
-
-    def saved(update: int) -> Path:
-        return job.state / f"average-{update}.pt"
-
-    class Averager(TrainerCallback):
-        """Follows the trainer's weights. What a checkpoint needs is written before it, so that none is without."""
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if saved is not None and state.global_step == 0:
+                load_random(saved, args.device, place.rank)  # not earlier: a data loader draws a seed when it starts
 
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            average.update()
-            if place.rank == 0 and state.global_step % job.checkpoint_every == 0:
-                job.state.mkdir(parents=True, exist_ok=True)
-                torch.save(average.state_dict(), saved(state.global_step))
+            if average is not None:
+                average.update()
+            states.check()
 
-    trainer.add_callback(Averager())
-    if resume:
-        average.load_state_dict(torch.load(saved(int(resume.name.rsplit("-", 1)[1])), weights_only=True))
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+            if not logs or "loss" not in logs:
+                return
+            update = done + state.global_step
+            told.append((update, figures(logs)))
+            if place.rank == 0:
+                report(*told[-1])
+            if update % job.checkpoint_every == 0 and update < job.updates:
+                self._save(update)
 
+        def _save(self, update: int) -> None:
+            folder = job.state / state_name(update)
+            if place.rank == 0:
+                partial = partial_of(folder)
+                with writing(partial):
+                    (partial / REPORTED).write_text(json.dumps(told))
+            about = {**job.about, "update": update, **place.about()}
+            states.save(trainer.model_wrapped, average, folder, about, job.keep_last)
 
-def resumable_state(state: Path) -> Path | None:
-    """The newest checkpoint-N folder that was saved whole (the trainer's own state is written last)."""
-    found = [path for path in state.glob("checkpoint-*") if (path / TRAINER_STATE).exists()]
-    return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    trainer.add_callback(Resumable())
 
 
 def figures(logs: Mapping[str, float]) -> dict[str, float]:

@@ -69,6 +69,8 @@ class _OwnSamples(Config):
     optimizer: Optimizer
     checkpoint_every: PositiveInt = 100
     """Updates between resumable checkpoints."""
+    keep_last: PositiveInt = 1
+    """Resumable checkpoints that stay, the newest; more than one where a damaged one must not cost the stage."""
 
     @model_validator(mode="after")
     def _data_is_problems(self) -> _OwnSamples:

@@ -56,6 +56,8 @@ class Prm(Config):
     optimizer: Optimizer
     checkpoint_every: PositiveInt = 100
     """Updates between resumable checkpoints."""
+    keep_last: PositiveInt = 1
+    """Resumable checkpoints that stay, the newest; more than one where a damaged one must not cost the stage."""
     held_out_problems: PositiveInt = 64
     """Problems of each evaluation level on whose derivations, labelled by the task's check, it is judged."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from rlreason.algorithms.seeding import derive_seed
-from rlreason.engines.checkpoints import PARTIAL, finish
+from rlreason.engines.checkpoints import PARTIAL, finish, whole_state
 from rlreason.engines.protocols import PreferenceJob, PreferencePairs
 from rlreason.errors import RunFailed
 from rlreason.recipe.own_samples import Dpo
@@ -101,10 +101,13 @@ def run_dpo(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str,
         updates=config.updates,
         optimizer=config.optimizer,
         checkpoint_every=config.checkpoint_every,
+        keep_last=config.keep_last,
+        about={"stage": stage.id},
         seed=derive_seed(stage.seed, stage.id, "learner") % 2**31,
         batch_pairs=config.batch_pairs,
         beta=config.beta,
     )
+    whole_state(job.state, stage.id, context.progress.note)  # the learner goes on from the newest
     trained = pairs.lengths.reshape(-1, 2).sum(axis=1)[pairs.order].reshape(config.updates, -1).sum(axis=1)
     figures = context.engines.learner.preferences(job, pairs, reporter(context, stage, trained))
     finish(output)

@@ -17,7 +17,7 @@ import numpy as np
 
 from rlreason.algorithms.packing import pack_rows
 from rlreason.algorithms.seeding import derive_seed
-from rlreason.engines.checkpoints import PARTIAL, finish
+from rlreason.engines.checkpoints import PARTIAL, finish, whole_state
 from rlreason.engines.codec import TextCodec
 from rlreason.engines.protocols import Report, SupervisedJob, SupervisedRows
 from rlreason.errors import UserError
@@ -233,11 +233,14 @@ def fit(
         batch_rows=config.batch_rows,
         optimizer=config.optimizer,
         checkpoint_every=config.checkpoint_every,
+        keep_last=config.keep_last,
+        about={"stage": stage.id},
         seed=derive_seed(stage.seed, stage.id, "learner") % 2**31,
         objective="step_labels" if isinstance(config, Prm) else "next_token",
         number_loss=config.number_loss if isinstance(config, Sft) else 0.0,
         lora=config.lora if isinstance(config, Sft) else None,
     )
+    whole_state(job.state, stage.id, context.progress.note)  # the learner goes on from the newest
     report = reporter(context, stage, trained, before, closing)
     figures = context.engines.learner.supervised(job, rows, report)
     return {**figures, "trained_tokens": float(trained.sum()), "row_use": float(held)}

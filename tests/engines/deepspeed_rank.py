@@ -45,7 +45,21 @@ class StageWork:
     zero_stage: int
 
 
-def make_learner(rank: int, ranks: int, port: int, zero_stage: int) -> Any:
+@dataclass(frozen=True)
+class ResumeWork:
+    """Update 3 by a learner restored from `state`, and what it then saves as `saved`; update 4, and update 4 again by
+    one restored from that."""
+
+    checkpoint: Path
+    settings: PolicySettings
+    batch: PolicyBatch
+    state: Path | None
+    saved: Path
+    zero_stage: int
+    dtype: str = "float32"
+
+
+def make_learner(rank: int, ranks: int, port: int, zero_stage: int, dtype: str = "float32") -> Any:
     from rlreason.engines.deepspeed_learner import DeepSpeedLearner
 
     return DeepSpeedLearner(
@@ -54,14 +68,14 @@ def make_learner(rank: int, ranks: int, port: int, zero_stage: int) -> Any:
         master_address="127.0.0.1",
         master_port=port,
         accelerator="cpu",
-        dtype="float32",
+        dtype=dtype,
         zero_stage=zero_stage,
         micro_batch_tokens=24,
     )
 
 
 def unpacked(weights: Any) -> dict[str, np.ndarray] | None:
-    return {name: tensor.numpy().copy() for name, tensor in weights} if weights is not None else None
+    return {name: tensor.float().numpy().copy() for name, tensor in weights} if weights is not None else None
 
 
 def policy(work: PolicyWork, learner: Any, folder: Path) -> dict[str, Any]:
@@ -83,7 +97,7 @@ def policy(work: PolicyWork, learner: Any, folder: Path) -> dict[str, Any]:
     learner.begin(work.checkpoint, work.settings, None)
     learner.update(first, 1, on_policy=False)
     learner.update(second, 2, on_policy=False)
-    learner.save_state(folder / "state")
+    learner.save_state(folder / "state", {})
     learner.save_model(folder / "model")
     found["after_2"] = unpacked(learner.weights())
     learner.update(third, 3, on_policy=False)
@@ -92,6 +106,22 @@ def policy(work: PolicyWork, learner: Any, folder: Path) -> dict[str, Any]:
     learner.begin(work.checkpoint, work.settings, folder / "state")
     learner.update(third, 3, on_policy=False)
     found["resumed_3"] = unpacked(learner.weights())
+    learner.end()
+    return found
+
+
+def resume(work: ResumeWork, learner: Any) -> dict[str, Any]:
+    found = {}
+    learner.begin(work.checkpoint, work.settings, work.state)
+    learner.update(work.batch, 3, on_policy=False)
+    found["after_3"] = unpacked(learner.weights())
+    learner.save_state(work.saved, {"stage": "rl-0"})
+    learner.update(work.batch, 4, on_policy=False)
+    found["after_4"] = unpacked(learner.weights())
+    learner.end()
+    learner.begin(work.checkpoint, work.settings, work.saved)
+    learner.update(work.batch, 4, on_policy=False)
+    found["resumed_4"] = unpacked(learner.weights())
     learner.end()
     return found
 
@@ -112,6 +142,8 @@ def main() -> None:
                 work.job, work.examples, lambda update, metrics, to=reports: to.append((update, dict(metrics)))
             )
             found.append((dict(figures), reports))
+        elif isinstance(work, ResumeWork):
+            found.append(resume(work, make_learner(rank, ranks, port, work.zero_stage, work.dtype)))
         else:
             for stage in work.zero_stages:
                 found.append(policy(work, make_learner(rank, ranks, port, stage), folder / f"zero-{stage}"))

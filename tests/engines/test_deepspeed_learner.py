@@ -17,12 +17,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from rlreason.engines.checkpoints import verify
 from rlreason.engines.codec import TextCodec
+from rlreason.engines.learner_state import LearnerState
 from rlreason.engines.protocols import SupervisedJob
 from rlreason.engines.torch_learner import TorchLearner
 from rlreason.engines.weights import read_checkpoint
+from rlreason.recipe.objectives import Critic
 from rlreason.recipe.training import Lora, Optimizer
-from tests.engines.deepspeed_rank import PolicyWork, StageWork
+from tests.engines.deepspeed_rank import PolicyWork, ResumeWork, StageWork
 from tests.engines.pairs import make_pairs, preference_job
 from tests.engines.rows import make_rows, make_step_rows
 from tests.engines.updates import draw_batch, policy_settings
@@ -77,7 +80,11 @@ def found(work, tmp_path_factory) -> dict[int, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("ranks")
     results = on_ranks(folder, [work])
     return {
-        stage: {**result, "saved": load_file(folder / f"zero-{stage}" / "model" / "model.safetensors")}
+        stage: {
+            **result,
+            "state": folder / f"zero-{stage}" / "state",
+            "saved": load_file(folder / f"zero-{stage}" / "model" / "model.safetensors"),
+        }
         for stage, result in zip(work.zero_stages, results, strict=True)
     }
 
@@ -115,6 +122,66 @@ def test_a_refused_update_makes_no_step_on_any_rank(found, stage):
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_a_restored_group_makes_the_same_next_update(found, stage):
     assert worst(found[stage]["resumed_3"], found[stage]["after_3"]) == 0.0
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_a_state_of_two_ranks_is_whole_and_holds_no_pickle_whatever_the_zero_stage(found, expected, stage):
+    saved = verify(found[stage]["state"])
+    assert {path.name for path in saved.folder.iterdir()} == {"learner.safetensors", "manifest.json"}
+    assert (saved.about["learner"], saved.about["ranks"], saved.about["zero_stage"]) == ("deepspeed", RANKS, stage)
+    state, name = LearnerState(saved.folder), "model.lm_head.weight"
+    name = name if f"weights/{name}" in state else "model.model.embed_tokens.weight"
+    assert np.abs(state[f"weights/{name}"].numpy() - expected["after_2"][name.removeprefix("model.")]).max() < 1e-5
+    assert state[f"step/{name}"] == 2 and state.names("random") == {"0", "1"}
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_another_number_of_ranks_goes_on_with_a_state(found, expected, work, stage):
+    learner = TorchLearner(dtype="float32", micro_batch_tokens=24)
+    learner.begin(work.checkpoint, work.settings, found[stage]["state"])
+    learner.update(work.batches[2], 3, on_policy=False)
+    ours, wanted = {name: tensor.numpy() for name, tensor in learner.weights()}, expected["after_3"]
+    off = np.concatenate([np.abs(ours[name] - wanted[name]).ravel() for name in wanted])
+    assert np.quantile(off, 0.999) < 1e-5 and off.max() < 0.1 * RATE
+
+
+def test_three_ranks_go_on_with_a_state_of_the_plain_learner_under_any_zero_stage(work, expected, tmp_path):
+    # nothing divides by three, so ZeRO's slices are padded
+    plain = TorchLearner(dtype="float32", micro_batch_tokens=24)
+    plain.begin(work.checkpoint, work.settings, None)
+    for update, batch in enumerate(work.batches[:2], 1):
+        plain.update(batch, update, on_policy=False)
+    plain.save_state(tmp_path / "state", {})
+    plain.end()
+    resumed = [
+        ResumeWork(work.checkpoint, work.settings, work.batches[2], tmp_path / "state", tmp_path / str(stage), stage)
+        for stage in (0, 2, 3)
+    ]
+    for stage, result in zip((0, 2, 3), on_ranks(tmp_path, resumed, ranks=3), strict=True):
+        ours, wanted = result["after_3"], expected["after_3"]
+        off = np.concatenate([np.abs(ours[name] - wanted[name]).ravel() for name in wanted])
+        assert np.quantile(off, 0.999) < 1e-5 and off.max() < 0.1 * RATE, stage
+        assert worst(result["resumed_4"], result["after_4"]) == 0.0, stage
+
+
+def test_a_critic_adapters_an_average_and_bfloat16_come_back_to_the_bit(tied, tmp_path):
+    batch = draw_batch(tied)
+    batch = replace(batch, returns=np.linspace(-1, 1, len(batch.advantages)).astype(np.float32))
+    tried = [
+        (3, {"critic": Critic()}, "float32"),
+        (1, {"lora": Lora(rank=2, alpha=4, dropout=0.5)}, "float32"),
+        (2, {"optimizer": Optimizer(learning_rate=RATE, ema=0.5)}, "float32"),
+        (0, {}, "bfloat16"),
+        (1, {}, "bfloat16"),
+        (3, {}, "bfloat16"),
+    ]
+    resumed = [
+        ResumeWork(tied, policy_settings(**changes), batch, None, tmp_path / str(number), stage, dtype)
+        for number, (stage, changes, dtype) in enumerate(tried)
+    ]
+    for (stage, changes, dtype), result in zip(tried, on_ranks(tmp_path, resumed), strict=True):
+        assert worst(result["after_4"], result["after_3"]) > 0.0, (stage, changes, dtype)
+        assert worst(result["resumed_4"], result["after_4"]) == 0.0, (stage, changes, dtype)
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
@@ -189,7 +256,7 @@ def test_what_a_stage_under_trl_leaves_instead_of_its_weights_is_the_plain_learn
     on_ranks(tmp_path, [StageWork(job, rows, zero_stage=1)])
     whole = dict(read_checkpoint(job.output))
     assert worst(whole, dict(read_checkpoint(plain.output))) < 1e-4
-    (job.state / "checkpoint-4" / "trainer_state.json").unlink()  # as if killed while the last state was written
+    # as if killed after the state of update 3
     shutil.rmtree(job.output)
     ((figures, _),) = on_ranks(tmp_path, [StageWork(job, rows, zero_stage=1)])
     assert figures["updates_run"] == 1.0
@@ -242,7 +309,6 @@ def test_a_killed_preference_stage_resumes_under_trl_to_the_same_weights(tied, t
     job = work[0].job
     ((_, reports),) = on_ranks(tmp_path, work)
     whole = read_checkpoint(job.output)
-    (job.state / "checkpoint-3" / "trainer_state.json").unlink()
     shutil.rmtree(job.output)
     ((figures, again),) = on_ranks(tmp_path, work)
     assert figures["updates_run"] == 1.0
@@ -254,8 +320,7 @@ def test_a_killed_supervised_stage_resumes_under_trl_to_the_same_weights(job, tm
     work = [StageWork(job, make_rows(repeats=6), zero_stage=1)]
     ((_, reports),) = on_ranks(tmp_path, work)
     whole = read_checkpoint(job.output)
-    # as if killed after the state of update 3, while that of update 4 was being written
-    (job.state / "checkpoint-4" / "trainer_state.json").unlink()
+    # as if killed after the state of update 3
     shutil.rmtree(job.output)
     ((figures, again),) = on_ranks(tmp_path, work)
     assert figures["updates_run"] == 1.0

@@ -1,4 +1,6 @@
+import errno
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -6,12 +8,15 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from rlreason.engines import state_writer
 from rlreason.engines.checkpoints import saved_states
+from rlreason.engines.learner_state import write_tensors
 from rlreason.engines.models import load_classifier
 from rlreason.engines.protocols import PolicyBatch, SupervisedJob
 from rlreason.engines.torch_learner import TorchLearner
 from rlreason.errors import CheckpointError, WeightSyncMismatch
-from rlreason.recipe.stages import Optimizer
+from rlreason.recipe.objectives import Critic
+from rlreason.recipe.training import Lora, Optimizer
 from tests.engines.rows import PROMPT, ROWS, SEQUENCES, WIDTH, make_rows, make_step_rows
 from tests.engines.updates import draw_batch, policy_settings, reference_loss
 
@@ -108,11 +113,74 @@ def test_a_restored_learner_makes_the_same_updates_bit_for_bit(tied, tmp_path):
     batches = [draw_batch(tied, seed) for seed in range(3)]
     learner = start(tied)
     learner.update(batches[0], 1, on_policy=False)
-    learner.save_state(tmp_path / "state")
+    learner.save_state(tmp_path / "state", {})
     figures = [learner.update(batch, update, on_policy=False) for update, batch in enumerate(batches[1:], 2)]
+    expected = served(learner)
+    learner.end()  # the state is written by then
     restored = start(tied, state=tmp_path / "state")
     assert figures == [restored.update(batch, update, on_policy=False) for update, batch in enumerate(batches[1:], 2)]
-    assert equal(served(learner), served(restored))
+    assert equal(expected, served(restored))
+
+
+def test_dropout_goes_on_where_it_was(tied, tmp_path):
+    lora, batch = Lora(rank=2, dropout=0.5), draw_batch(tied)
+    learner = start(tied, lora=lora)
+    learner.update(batch, 1, on_policy=False)
+    learner.save_state(tmp_path / "state", {})
+    losses = [learner.update(batch, update, on_policy=False)["loss"] for update in (2, 3)]
+    assert losses[0] != start(tied, lora=lora).update(batch, 2, on_policy=False)["loss"]
+    learner.end()
+    restored = start(tied, state=tmp_path / "state", lora=lora)
+    assert losses == [restored.update(batch, update, on_policy=False)["loss"] for update in (2, 3)]
+
+
+def test_a_state_holds_the_weights_of_its_update_though_it_is_written_during_the_next(tied, tmp_path, monkeypatch):
+    updated = threading.Event()
+
+    def wait_and_write(folder, tensors):
+        assert updated.wait(20)
+        write_tensors(folder, tensors)
+
+    monkeypatch.setattr(state_writer, "write_tensors", wait_and_write)
+    learner = start(tied, optimizer=Optimizer(learning_rate=1e-2, ema=0.5))
+    learner.update(draw_batch(tied), 1, on_policy=False)
+    expected = served(learner)
+    learner.save_state(tmp_path / "state", {})
+    learner.update(draw_batch(tied, 1), 2, on_policy=False)
+    updated.set()
+    assert not equal(served(learner), expected)
+    learner.end()
+    assert equal(served(start(tied, state=tmp_path / "state")), expected)
+
+
+def test_a_state_that_could_not_be_written_stops_the_next_update_before_its_step(tied, tmp_path, monkeypatch):
+    def refuse(folder, tensors):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(state_writer, "write_tensors", refuse)
+    learner = start(tied)
+    learner.save_state(tmp_path / "state", {})
+    learner._writer.settle()
+    before = served(learner)
+    with pytest.raises(CheckpointError, match=r"state could not be written to .*No space left on device"):
+        learner.update(draw_batch(tied), 1, on_policy=False)
+    assert equal(served(learner), before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"lora": Lora(rank=2)}, r"is of another model: it lacks \d+ of the trained weights .* has \d+ that are not"),
+        ({"critic": Critic()}, r"it lacks 2 of the trained weights \(\['value_head.bias', 'value_head.weight'\]\)"),
+        ({"optimizer": Optimizer(learning_rate=1e-3, ema=0.9)}, r"holds no average of .* \(optimizer.ema\)"),
+    ],
+)
+def test_a_state_of_another_model_is_refused(tied, tmp_path, changes, said):
+    learner = start(tied)
+    learner.save_state(tmp_path / "state", {})
+    learner.end()
+    with pytest.raises(CheckpointError, match=said):
+        start(tied, state=tmp_path / "state", **changes)
 
 
 def test_a_saved_model_is_a_hugging_face_directory_with_the_learner_s_weights(tied, tmp_path):
@@ -127,7 +195,7 @@ def test_a_saved_model_is_a_hugging_face_directory_with_the_learner_s_weights(ti
 
 
 def test_a_state_of_another_learner_is_refused(tied, tmp_path):
-    with pytest.raises(CheckpointError, match=r"holds no torch_learner\.pt"):
+    with pytest.raises(CheckpointError, match=r"learner\.safetensors cannot be read"):
         start(tied, state=tmp_path)
 
 
