@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+Blame = Literal["infrastructure", "data", "plug-in"]
+"""Whose a failure is: the machines' (run again), the recipe's or its data's (change these), a reward's or task's."""
 
 
 class RlreasonError(Exception):
@@ -43,11 +47,37 @@ class RecordsError(UserError):
 
 
 class RunFailed(RlreasonError, RuntimeError):
-    """A run started and could not go on. Exit code 1; the run folder can be resumed."""
+    """A run started and could not go on: its data or settings gave no way, unless a subclass blames another.
+
+    Exit code 1; the run folder can be resumed.
+    """
+
+    blame: ClassVar[Blame] = "data"
 
 
 class EngineFailed(RunFailed):
-    """A generator or learner died or answered nonsense."""
+    """A generator, a learner or a step scorer died or answered nonsense."""
+
+    blame = "infrastructure"
+
+
+class LearnerLost(EngineFailed):
+    """A learner rank died or stopped answering, and all ranks were started anew, empty: the stage must be run again.
+
+    Args:
+        actor, kind, cause: which rank, what became of it ("died", "wedged"), and what was seen of that.
+        detect_s: seconds from its last sign of life until it was given up.
+        recover_s: seconds until the new ranks were ready.
+    """
+
+    def __init__(self, actor: str, kind: str, cause: str, detect_s: float, recover_s: float) -> None:
+        super().__init__(f"{actor} {kind}: {cause}")
+        self.actor, self.kind, self.cause = actor, kind, cause
+        self.detect_s, self.recover_s = detect_s, recover_s
+
+
+class StaleWeights(EngineFailed):
+    """A generator has other weights than it was sent: another version, or another fingerprint."""
 
 
 class WeightSyncMismatch(EngineFailed):
@@ -57,9 +87,13 @@ class WeightSyncMismatch(EngineFailed):
 class ScoringFailed(RunFailed):
     """No rollout of an update could be scored."""
 
+    blame = "plug-in"
+
 
 class CheckpointError(RunFailed):
     """A checkpoint is missing, incomplete or of another stage."""
+
+    blame = "infrastructure"
 
 
 def one_of(what: str, value: object, allowed: Iterable[str], where: str = "") -> str:

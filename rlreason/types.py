@@ -1,17 +1,19 @@
-"""The plain values that travel between rooms: problems, completions, scores, rollouts, groups.
+"""The plain values that travel between rooms: problems, completions, scores, rollouts, groups, incidents.
 
-Everything here is frozen, slotted and picklable, holds no engine object, and imports nothing but numpy, so any room,
-and any worker process, can use it. What a *recipe* may say lives in `rlreason.recipe`; what a *file* holds lives in
-`rlreason.records`.
+Everything here is frozen, slotted and picklable, holds no engine object, and imports nothing but numpy and `errors`, so
+any room, and any worker process, can use it. What a *recipe* may say lives in `rlreason.recipe`; what a *file* holds
+lives in `rlreason.records`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
+
+from rlreason.errors import Blame
 
 StepVerdict = Literal["right", "wrong", "unsupported", "repeated"]
 FinishReason = Literal["stop", "length"]
@@ -120,11 +122,13 @@ class Completion:
         generator_logprobs: [T] float32, natural log-probability under the sampling distribution (after temperature).
         text: tokens decoded without special tokens.
         finish_reason: "stop" where the end token was sampled, "length" where the budget ran out.
-        policy_version: version of the weights that sampled it.
+        policy_version: version of the weights that sampled it; of several the oldest.
         seed: the seed of this sample.
         loss_mask: [T] bool, the tokens that the policy sampled; None: all of them.
         turns: of a task of several turns, the text of each of the policy's.
         failure: "" or the typed cause for which the environment could not answer; the completion is not scored then.
+        policy_versions: [T] int32, the version that sampled each token (of what an environment said: that of the token
+            before); None: `policy_version` all of them.
     """
 
     prompt_tokens: np.ndarray
@@ -137,6 +141,7 @@ class Completion:
     loss_mask: np.ndarray | None = None
     turns: tuple[str, ...] = ()
     failure: str = ""
+    policy_versions: np.ndarray | None = None
 
     @property
     def sampled_tokens(self) -> int:
@@ -187,3 +192,32 @@ class Group:
 
     problem: Problem
     rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that broke in a run, and what became of it.
+
+    Attributes:
+        actor: what broke, as its log is called: "generator-0", "learner-1", "rewards"; or a stage that failed.
+        kind: in a word or two: "died", "wedged", "raised", "timeout"; of a stage the class of the error.
+        blame: see `errors.Blame`.
+        cause: what was seen of it.
+        done: what was done about it.
+        lost: what has to be done again, or is lost.
+        detect_s: seconds from the last sign of life until it was given up; None: not measured.
+        recover_s: seconds from then until what broke was at work again; None: it was not, or not measured.
+    """
+
+    actor: str
+    kind: str
+    blame: Blame
+    cause: str
+    done: str
+    lost: str
+    detect_s: float | None = None
+    recover_s: float | None = None
+
+
+ReportIncident = Callable[[Incident], None]
+"""Where those who see an incident tell of it; may be called from any thread."""

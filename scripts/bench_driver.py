@@ -23,7 +23,8 @@ import ray
 from rlreason.engines.codec import TextCodec
 from rlreason.engines.protocols import Engines, Learner, PolicyBatch, SampleBatch, SamplingSettings
 from rlreason.orchestration.cluster import connect
-from rlreason.orchestration.fleet import RayGenerator
+from rlreason.orchestration.crew import Crew, Member
+from rlreason.orchestration.fleet import RayGenerator, SharedWeights
 from rlreason.recipe import load_recipe
 from rlreason.recipe.stages import Rl
 from rlreason.records.run_folder import RunFolder
@@ -32,6 +33,7 @@ from rlreason.stages.binding import BoundRecipe, bind
 from rlreason.stages.context import Context, Progress
 from rlreason.stages.rl import run_update
 from rlreason.stages.schedule import Schedule
+from rlreason.stages.sources import TurnByTurn
 from rlreason.stages.updates import UpdateLog
 from rlreason.types import Problem, Score
 
@@ -64,9 +66,14 @@ class ReadyGenerators:
             policy_version=self._version,
         )
 
-    def load_weights(self, weights: Any, policy_version: int) -> None:
-        """Only the version."""
+    def load_weights(self, weights: Any, policy_version: int) -> tuple[int, int]:
+        """Only the version; a fingerprint of nothing."""
         self._version = policy_version
+        return policy_version, 0
+
+    def pulse(self) -> int:
+        """It is never long at work."""
+        return 0
 
 
 class EmptyLearner:
@@ -78,7 +85,7 @@ class EmptyLearner:
 
     def weights(self) -> Any:
         """Something to send."""
-        return ray.put(b"")
+        return SharedWeights(ray.put(b""), 0)
 
 
 class EmptyPool:
@@ -99,7 +106,10 @@ def measure(bound: BoundRecipe, processes: Sequence[Any], workers: int, updates:
     assert bound.model_path is not None, "quickstart starts from a model"
     with tempfile.TemporaryDirectory() as place:
         folder = RunFolder(Path(place))
-        generator = RayGenerator([processes[worker % len(processes)] for worker in range(workers)], folder.logs)
+        actors = [processes[worker % len(processes)] for worker in range(workers)]
+        members = [Member(f"generator-{worker}", actor, lambda: None) for worker, actor in enumerate(actors)]
+        limits = bound.recipe.resources
+        generator = RayGenerator(Crew(members, limits, folder.logs, lambda incident: None), limits)
         context = Context(
             recipe=bound.recipe,
             folder=folder,
@@ -111,12 +121,13 @@ def measure(bound: BoundRecipe, processes: Sequence[Any], workers: int, updates:
             bases={},
             scorer_folders={},
         )
-        generator.load_weights(ray.put(b""), policy_version=0)
-        schedule, log = Schedule(bound.tasks, config, np.random.default_rng(0)), UpdateLog(folder, stage.id, 1)
+        generator.load_weights(SharedWeights(ray.put(b""), 0), policy_version=0)
+        source = TurnByTurn(context, stage, config, Schedule(bound.tasks, config, np.random.default_rng(0)))
+        log = UpdateLog(folder, stage.id, 1)
         rows = []
         for update in range(1, updates + 2):
             start = perf_counter()
-            metrics = run_update(context, stage, config, update, schedule)
+            metrics = run_update(context, stage, config, update, source)
             log.add(update, metrics)
             rows.append([perf_counter() - start, *(metrics[f"seconds_{phase}"] for phase in PHASES)])
     whole, *phases = np.median(rows[1:], axis=0).tolist()

@@ -1,11 +1,13 @@
 """The classes that run inside Ray actors: an engine each, with its output going to a log file of the run.
 
-They add nothing to the engines but what a process of its own needs: threads, a log, progress that can be asked for
-while a long job runs.
+They add nothing to the engines but what a process of its own needs: threads, a log, and answers while a long call runs
+(methods of the group `PROGRESS`, which have a thread of their own): progress, and a pulse by which a `watchdog` tells
+that the actor moves.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import sys
@@ -30,7 +32,11 @@ from rlreason.engines.protocols import (
     SupervisedJob,
     SupervisedRows,
 )
-from rlreason.engines.weights import PackedWeights
+from rlreason.engines.weight_senders import TravellingWeights, make_sender
+from rlreason.engines.weights import Endpoint
+
+PROGRESS = "progress"
+"""The concurrency group of methods that answer while another one runs; actors are made with one thread for it."""
 
 
 def redirect_output(log: Path) -> None:
@@ -66,17 +72,39 @@ class GeneratorActor:
         """The process id, once the engine is loaded."""
         return os.getpid()
 
+    @ray.method(concurrency_group=PROGRESS)
+    def pulse(self) -> int:
+        """Steps that the engine has made."""
+        return self._generator.steps
+
     def generate(self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings) -> SampleBatch:
         """See `protocols.Generator.generate`."""
         return self._generator.generate(prompts, seeds, settings)
 
-    def load_checkpoint(self, checkpoint: Path, policy_version: int) -> None:
-        """See `protocols.Generator.load_checkpoint`."""
-        self._generator.load_checkpoint(checkpoint, policy_version)
+    def join(self, endpoint: Endpoint, index: int) -> None:
+        """See `VllmGenerator.join`."""
+        self._generator.join(endpoint, index)
 
-    def load_weights(self, weights: PackedWeights, policy_version: int) -> None:
-        """See `protocols.Generator.load_weights`; `weights` are views of the object store's shared memory."""
+    def sleep(self) -> None:
+        """See `VllmGenerator.sleep`."""
+        self._generator.sleep()
+
+    def load_checkpoint(self, checkpoint: Path, policy_version: int) -> tuple[int, None]:
+        """See `protocols.Generator.load_checkpoint`; (policy version, no fingerprint)."""
+        self._generator.load_checkpoint(checkpoint, policy_version)
+        return policy_version, None
+
+    def load_weights(self, weights: TravellingWeights, policy_version: int) -> tuple[int, int | None]:
+        """See `protocols.Generator.load_weights`; `weights` are views of the object store's shared memory.
+
+        Returns:
+            (policy version, fingerprint) of what was loaded.
+        Raises:
+            StaleWeights: what arrived is not what was sent; nothing was loaded.
+        """
+        weights.check()
         self._generator.load_weights(weights, policy_version)
+        return policy_version, weights.fingerprint
 
 
 class ScorerActor:
@@ -89,10 +117,16 @@ class ScorerActor:
         from rlreason.engines.torch_scorer import TorchStepScorer
 
         self._scorer = TorchStepScorer(**options)
+        self._pulses = itertools.count()
 
     def ready(self) -> int:
         """The process id, once torch is loaded."""
         return os.getpid()
+
+    @ray.method(concurrency_group=PROGRESS)
+    def pulse(self) -> int:
+        """Another number each time."""
+        return next(self._pulses)
 
     def load(self, model: ScorerModel) -> None:
         """See `protocols.StepScorer.load`."""
@@ -104,7 +138,7 @@ class ScorerActor:
 
 
 class LearnerActor:
-    """A DeepSpeed rank. `progress` answers while another method runs (a concurrency group of its own)."""
+    """A DeepSpeed rank."""
 
     def __init__(self, log: Path, threads: int | None) -> None:
         redirect_output(log)
@@ -112,6 +146,7 @@ class LearnerActor:
             use_threads(threads)
         self._lock = threading.Lock()
         self._progress: list[tuple[int, dict[str, float]]] = []
+        self._pulses = itertools.count()
 
     def rendezvous(self) -> tuple[str, int]:
         """(address, free port) at which rank 0 can be met."""
@@ -120,18 +155,30 @@ class LearnerActor:
             probe.bind((address, 0))
             return address, int(probe.getsockname()[1])
 
-    def start(self, options: Mapping[str, Any]) -> int:
-        """Join the process group and load DeepSpeed; returns the process id."""
+    def start(self, options: Mapping[str, Any], weight_sync: str, folder: Path) -> int:
+        """Join the process group and load DeepSpeed; returns the process id.
+
+        Args:
+            options: `DeepSpeedLearner`'s.
+            weight_sync, folder: see `make_sender`. "nccl" needs `join` as well.
+        """
         if options["master_address"].startswith("127."):
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
         from rlreason.engines.deepspeed_learner import DeepSpeedLearner
 
         self._learner = DeepSpeedLearner(**options)
+        self._rank = options["rank"]
+        if weight_sync != "nccl":
+            self._sender = make_sender(weight_sync, self._learner, self._rank, folder)
         # Imported now, while the generators load, rather than in the first supervised stage.
         import rlreason.engines.trl_stage
 
         rlreason.engines.trl_stage.preload()
         return os.getpid()
+
+    def join(self, endpoint: Endpoint) -> None:
+        """Meet the generators, all at the same time (weight_sync nccl)."""
+        self._sender = make_sender("nccl", self._learner, self._rank, endpoint=endpoint)
 
     def supervised(self, job: SupervisedJob, rows: SupervisedRows) -> Mapping[str, float]:
         """See `protocols.Learner.supervised`; figures collect for `progress`."""
@@ -145,7 +192,12 @@ class LearnerActor:
         with self._lock:
             self._progress.append((update, dict(metrics)))
 
-    @ray.method(concurrency_group="progress")
+    @ray.method(concurrency_group=PROGRESS)
+    def pulse(self) -> int:
+        """Another number each time."""
+        return next(self._pulses)
+
+    @ray.method(concurrency_group=PROGRESS)
     def progress(self) -> list[tuple[int, dict[str, float]]]:
         """What was reported since the last call."""
         with self._lock:
@@ -164,17 +216,22 @@ class LearnerActor:
         """See `protocols.Learner.figures`."""
         return self._learner.figures(batch)
 
-    def weights(self) -> PackedWeights | None:
-        """See `protocols.Learner.weights`."""
-        return self._learner.weights()
+    def weights(self) -> tuple[int | None, TravellingWeights | None]:
+        """See `protocols.Learner.weights`; their fingerprint goes before them, and can be had without them."""
+        weights = self._sender.told()
+        return (None, None) if weights is None else (weights.fingerprint, weights)
+
+    def send_weights(self) -> None:
+        """See `WeightSender.send`."""
+        self._sender.send()
 
     def save_model(self, output: Path) -> None:
         """See `protocols.Learner.save_model`."""
         self._learner.save_model(output)
 
-    def save_state(self, folder: Path) -> None:
+    def save_state(self, folder: Path, about: Mapping[str, Any], keep: int = 1) -> None:
         """See `protocols.Learner.save_state`."""
-        self._learner.save_state(folder)
+        self._learner.save_state(folder, about, keep)
 
     def end(self) -> None:
         """See `protocols.Learner.end`."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from rlreason.engines.protocols import Engines
-from rlreason.orchestration.actors import GeneratorActor, LearnerActor, ScorerActor
+from rlreason.engines.weights import Endpoint
+from rlreason.errors import EngineFailed
+from rlreason.orchestration.actors import PROGRESS, GeneratorActor, LearnerActor, ScorerActor
 from rlreason.orchestration.cluster import Placement, place
+from rlreason.orchestration.crew import PLACED_AFTER_S, Crew, Member
 from rlreason.orchestration.fleet import RayGenerator, RayLearner, RayStepScorer, fetch
 from rlreason.recipe.schema import Resources
+from rlreason.types import ReportIncident
 
 GIB = 2**30
 
@@ -25,6 +30,7 @@ class RayEngines(Engines):
     """Engines whose processes a placement holds."""
 
     placement: Placement = field(kw_only=True)
+    weight_files: Path = field(kw_only=True)
 
     def close(self) -> None:
         """Stop the actors, then Ray where this run started it."""
@@ -34,16 +40,7 @@ class RayEngines(Engines):
             if self.scorer is not None:
                 self.scorer.close()
         self.placement.release()
-
-
-def _options(placement: Placement, bundle: Mapping[str, float], index: int) -> dict[str, Any]:
-    """Ray options of the actor in bundle `index`."""
-    return {
-        "num_cpus": bundle.get("CPU", 0),
-        "num_gpus": bundle.get("GPU", 0),
-        "scheduling_strategy": PlacementGroupSchedulingStrategy(placement.group, placement_group_bundle_index=index),
-        "max_restarts": 0,
-    }
+        shutil.rmtree(self.weight_files, ignore_errors=True)
 
 
 class PendingEngines:
@@ -58,6 +55,7 @@ class PendingEngines:
         logs: Path,
         *,
         with_scorer: bool = False,
+        report: ReportIncident = lambda incident: None,
     ) -> None:
         """Place the actors and let them load; returns at once.
 
@@ -66,17 +64,18 @@ class PendingEngines:
             checkpoint: Hugging Face directory that gives the architecture.
             dtype: "float32" or "bfloat16"; None: float32 on a CPU, bfloat16 on GPUs.
             max_tokens: longest prompt and completion together.
-            logs: folder for one log file an actor.
+            logs: folder for one log file an actor; beside it `weights/`, for weight_sync "files".
             with_scorer: start a step scorer too.
+            report: told of every engine that is lost while the run goes on.
         Raises:
             MachineError: the cluster lacks what the recipe asks for.
         """
-        self._resources, self._logs = resources, logs
+        self._resources, self._logs, self._report = resources, logs, report
         self.placement = place(resources, scorers=int(with_scorer))
-        on_cpu = self.placement.bundles.accelerator == "cpu"
+        on_cpu = self.placement.layout.accelerator == "cpu"
         self.dtype = dtype or ("float32" if on_cpu else "bfloat16")
-        threads = (resources.threads or os.cpu_count()) if on_cpu else None
-        generator_options = {
+        self._threads = (resources.threads or os.cpu_count()) if on_cpu else None
+        self._generator_options = {
             "checkpoint": checkpoint,
             "dtype": self.dtype,
             "max_tokens": max_tokens,
@@ -84,53 +83,86 @@ class PendingEngines:
             "kv_cache_bytes": int(resources.kv_cache_gib * GIB) if on_cpu else None,
             "gpu_memory_share": resources.gpu_memory_share,
             "tensor_parallel": resources.tensor_parallel,
+            "weight_sync": resources.sync,
+            "sleep_level": resources.sleep_level,
         }
-        self._generators = [
-            ray.remote(GeneratorActor)
-            .options(**_options(self.placement, self.placement.bundles.generator, index))
-            .remote(logs / f"generator-{index}.log", threads, generator_options)
-            for index in range(resources.generators)
-        ]
-        self._learners = [
-            ray.remote(concurrency_groups={"progress": 1})(LearnerActor)
-            .options(**_options(self.placement, self.placement.bundles.learner, resources.generators + rank))
-            .remote(logs / f"learner-{rank}.log", threads)
-            for rank in range(resources.learners)
-        ]
-        self._scorer = self._make_scorer(threads) if with_scorer else None
-        self._started = self._start_learners()
+        self._weight_files = logs.parent / "weights"
+        # who is started again cannot enter an NCCL group that is there
+        self._limits = resources.model_copy(update={"max_restarts": 0}) if resources.sync == "nccl" else resources
+        self._generators = [self._make_generator(index) for index in range(resources.generators)]
+        self._learners, self._started = self._make_learners(resources.start_timeout_s)
+        self._scorer = self._make_scorer() if with_scorer else None
 
-    def _make_scorer(self, threads: int | None) -> Any:
+    def _make_generator(self, index: int) -> Any:
+        return (
+            ray.remote(concurrency_groups={PROGRESS: 1})(GeneratorActor)
+            .options(**self.placement.options("generator", index))
+            .remote(self._logs / f"generator-{index}.log", self._threads, self._generator_options)
+        )
+
+    def _make_scorer(self) -> Any:
         options = {
             "dtype": self.dtype,
             "micro_batch_tokens": self._pass_tokens,
-            "device": self.placement.bundles.accelerator,
+            "device": self.placement.layout.accelerator,
         }
-        last = self._resources.generators + self._resources.learners
         return (
-            ray.remote(ScorerActor)
-            .options(**_options(self.placement, self.placement.bundles.scorer, last))
-            .remote(self._logs / "scorer.log", threads, options)
+            ray.remote(concurrency_groups={PROGRESS: 1})(ScorerActor)
+            .options(**self.placement.options("scorer", 0))
+            .remote(self._logs / "scorer.log", self._threads, options)
         )
 
     @property
     def _pass_tokens(self) -> int:
-        return self._resources.tokens_a_pass(on_gpu=self.placement.bundles.accelerator == "cuda")
+        return self._resources.tokens_a_pass(on_gpu=self.placement.layout.accelerator == "cuda")
 
-    def _start_learners(self) -> list[Any]:
-        """Introduce the ranks to each other; they load in parallel with the generators."""
-        limit = self._resources.start_timeout_s
-        address, port = fetch(self._learners[0].rendezvous.remote(), "learner 0: rendezvous", self._logs, limit)
+    def _make_learners(self, limit_s: float) -> tuple[list[Any], list[Any]]:
+        """(a rank each, what to wait for until it has loaded). The ranks are introduced to each other, for which rank 0
+        must have its place within the limit."""
+        ranks = [
+            ray.remote(concurrency_groups={PROGRESS: 1})(LearnerActor)
+            .options(**self.placement.options("learner", rank))
+            .remote(self._logs / f"learner-{rank}.log", self._threads)
+            for rank in range(self._resources.learners)
+        ]
+        address, port = fetch(ranks[0].rendezvous.remote(), "learner 0: rendezvous", self._logs, limit_s)
         shared = {
             "ranks": self._resources.learners,
             "master_address": address,
             "master_port": port,
-            "accelerator": self.placement.bundles.accelerator,
+            "accelerator": self.placement.layout.accelerator,
             "dtype": self.dtype,
             "zero_stage": self._resources.zero_stage,
             "micro_batch_tokens": self._pass_tokens,
+            "offload": self._resources.offload,
         }
-        return [actor.start.remote({"rank": rank, **shared}) for rank, actor in enumerate(self._learners)]
+        sync = (self._resources.sync, self._weight_files)
+        return ranks, [actor.start.remote({"rank": rank, **shared}, *sync) for rank, actor in enumerate(ranks)]
+
+    def _start_learners_again(self) -> Sequence[Any]:
+        """New ranks, ready.
+
+        Raises:
+            EngineFailed: they have no place, or do not load.
+        """
+        try:
+            ranks, started = self._make_learners(PLACED_AFTER_S)
+            fetch(started, "starting the learners again", self._logs, self._resources.start_timeout_s)
+        except EngineFailed as error:
+            raise EngineFailed(f"{error} {self.placement.missing()}".rstrip()) from error
+        return ranks
+
+    def _crew(self, members: Sequence[Member]) -> Crew:
+        return Crew(members, self._limits, self._logs, self._report, self.placement.missing)
+
+    def _join(self) -> None:
+        """Make one NCCL group of learner rank 0 and all generators."""
+        resources, limit = self._resources, self._resources.start_timeout_s
+        address, port = fetch(self._learners[0].rendezvous.remote(), "learner 0: rendezvous", self._logs, limit)
+        endpoint = Endpoint(address, port, resources.generators, resources.tensor_parallel)
+        joined = [actor.join.remote(endpoint, index) for index, actor in enumerate(self._generators)]
+        joined += [actor.join.remote(endpoint) for actor in self._learners]
+        fetch(joined, "making the NCCL group of learner and generators", self._logs, limit)
 
     def wait(self) -> RayEngines:
         """The engines, once all of them are loaded.
@@ -146,21 +178,32 @@ class PendingEngines:
             )
             if self._scorer is not None:
                 fetch(self._scorer.ready.remote(), "starting the step scorer", self._logs, limit)
+            if self._resources.sync == "nccl":
+                self._join()
         except BaseException:
             self.placement.release()
             raise
+        generators = [
+            Member(f"generator-{index}", actor, partial(self._make_generator, index))
+            for index, actor in enumerate(self._generators)
+        ]
+        scorers = [] if self._scorer is None else [Member("scorer", self._scorer, self._make_scorer)]
+        generator = RayGenerator(self._crew(generators), self._limits)
+        make_room = {"make_room": generator.sleep} if self._resources.sleep_level else {}
         return RayEngines(
-            generator=RayGenerator(self._generators, self._logs),
-            learner=RayLearner(self._learners, self._logs),
+            generator=generator,
+            learner=RayLearner(self._learners, self._logs, self._limits, self._start_learners_again, **make_room),
             description={
                 "generator": "vllm",
                 "learner": "deepspeed",
-                "accelerator": self.placement.bundles.accelerator,
+                "accelerator": self.placement.layout.accelerator,
                 "dtype": self.dtype,
-                "gpus": self.placement.gpus,
+                "gpus": self.placement.layout.gpus,
+                "nodes": self.placement.nodes,
                 "generator_pids": generator_pids,
                 "learner_pids": learner_pids,
             },
-            scorer=None if self._scorer is None else RayStepScorer(self._scorer, self._logs),
+            scorer=RayStepScorer(self._crew(scorers), self._resources) if scorers else None,
             placement=self.placement,
+            weight_files=self._weight_files,
         )

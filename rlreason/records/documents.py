@@ -134,6 +134,8 @@ class ManifestRecord(_Document):
     """ISO 8601."""
     finished: str | None = None
     """None while the run has not finished."""
+    incidents: dict[str, int] = {}
+    """How often what broke, by kind; what incidents.jsonl held when the run finished."""
     command: str
 
 

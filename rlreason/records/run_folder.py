@@ -50,6 +50,11 @@ class RunFolder:
         return self.path / "metrics.jsonl"
 
     @property
+    def incidents_path(self) -> Path:
+        """What broke, a line each."""
+        return self.path / "incidents.jsonl"
+
+    @property
     def logs(self) -> Path:
         """What the engines print."""
         return self.path / "logs"

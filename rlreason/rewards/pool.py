@@ -28,14 +28,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from rlreason.errors import ScoringFailed, TaskError, one_of
+from rlreason.errors import Blame, ScoringFailed, TaskError, one_of
 from rlreason.recipe.schema import Rubric
 from rlreason.rewards.failures import FailureKind, Unscored
 from rlreason.rewards.grading import CHECK, Answer, Judgement, Request, Setup, answered, combined, overdue
 from rlreason.rewards.process import CHECK_DEADLINE_S, Fault, Outcome, WorkerProcess
 from rlreason.rewards.rubric import parts_of
 from rlreason.rewards.wire import pack_judgements, pack_requests, unpack_judgements
-from rlreason.types import Problem, Score
+from rlreason.types import Incident, Problem, ReportIncident, Score
 
 CHUNK = 128
 """Most completions that travel together."""
@@ -126,6 +126,7 @@ class ScoringPool:
         *,
         task_builder: str = "rlreason.tasks.registry:build_task",
         log: Path | None = None,
+        report: ReportIncident = lambda incident: None,
     ) -> None:
         """Starts the workers and returns at once; `warm_up` waits for them.
 
@@ -135,6 +136,7 @@ class ScoringPool:
             folders: where reward files are looked for first, such as the recipe's own folder.
             task_builder: "module:function" that builds a task from those three.
             log: file that what plug-ins print is appended to; None: it is thrown away.
+            report: told of every worker that is lost, from the watchers' threads.
         Raises:
             RewardError: two parts of one name, or a weight that is not finite.
         """
@@ -146,7 +148,7 @@ class ScoringPool:
             folders=tuple(str(folder) for folder in folders),
             memory_bytes=int(rubric.memory_gib * 2**30),
         )
-        self._log = log
+        self._log, self._report = log, report
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[_Chunk | None] = queue.SimpleQueue()
@@ -291,6 +293,7 @@ class ScoringPool:
             return
         together = fault.item == len(chunk.requests)
         if together and len(rest.requests) > 1:
+            self._tell(fault, "infrastructure", "its completions are scored again, one by one")
             for index in range(len(rest.requests)):
                 self._queue.put(rest.part(index, index + 1))
             return
@@ -300,12 +303,20 @@ class ScoringPool:
         suspect = at - scored if at is not None and scored <= at < len(chunk.requests) else 0
         guilty = rest.part(suspect, suspect + 1, retried=True)
         if chunk.retried or fault.kind == "tampered" or (fault.kind == "timeout" and fault.phase != CHECK):
+            self._tell(fault, "plug-in", "one completion is recorded with this failure, the others are scored")
             self._blame(guilty, fault)
         else:
+            self._tell(fault, "infrastructure", "the completion that it was at is scored again, alone")
             self._queue.put(guilty)  # first, that it may meet the new worker as clean as can be
         for innocent in (rest.part(0, suspect), rest.part(suspect + 1, len(rest.requests))):
             if innocent.requests:
                 self._queue.put(innocent)
+
+    def _tell(self, fault: Fault, blame: Blame, done: str) -> None:
+        """Report a worker that is lost. That it was the completion's fault is only known when it is lost again."""
+        lost = "nothing" if blame == "infrastructure" else "one score"
+        cause = str(self._failure(fault))
+        self._report(Incident("rewards", fault.kind, blame, cause, f"worker replaced; {done}", lost))
 
     def _blame(self, guilty: _Chunk, fault: Fault) -> None:
         """Record the failure; a plug-in's failure is recorded beside the task's verdict, so the check is run again."""

@@ -9,6 +9,7 @@ import fcntl
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -26,8 +27,9 @@ from rlreason.errors import MachineError, RecipeError
 from rlreason.recipe import LoadedRecipe, PlannedStage, dump_recipe, load_recipe
 from rlreason.recipe.compare import diff
 from rlreason.recipe.freeze import frozen_path, read_frozen, registration
+from rlreason.recipe.room import check_memory
 from rlreason.recipe.schema import Recipe
-from rlreason.recipe.sizes import check_memory
+from rlreason.records.incidents import IncidentLog, read_incidents, summarised
 from rlreason.records.run_folder import RunFolder, read_json, write_json, write_text
 from rlreason.rewards.pool import ScoringPool
 from rlreason.stages.allowance import match_figures, short_text
@@ -41,10 +43,12 @@ from rlreason.stages.ledger import forget_spending, keep_seconds, stage_ledger
 from rlreason.stages.manifest import make_manifest, now
 from rlreason.stages.prm import run_prm
 from rlreason.stages.reach import run_reach
+from rlreason.stages.recovery import Recovery
 from rlreason.stages.rft import run_rft
 from rlreason.stages.rl import run_rl
 from rlreason.stages.supervised import run_supervised
 from rlreason.tasks.registry import task_spec
+from rlreason.types import ReportIncident
 
 StageFunction = Callable[[Context, PlannedStage, Path], Mapping[str, float]]
 
@@ -100,6 +104,8 @@ def run_recipe(
             check_room(bound)
             run_stages(run, bound, todo, progress)
             finish_manifest(run)
+            if broken := read_incidents(run):
+                progress.note(f"{summarised(broken)}; see {run.incidents_path}")
     return RunOutcome(run, tuple(stage.id for stage in todo), done, time.monotonic() - start)
 
 
@@ -181,8 +187,16 @@ def base_model(run: RunFolder, bound: BoundRecipe, seed: int) -> Path:
     return folder
 
 
-def start_engines(recipe: Recipe, checkpoint: Path, max_tokens: int, logs: Path) -> Any:
+def start_engines(
+    recipe: Recipe,
+    checkpoint: Path,
+    max_tokens: int,
+    logs: Path,
+    report: ReportIncident = lambda incident: None,
+) -> Any:
     """Engines that load in the background; `.wait()` gives them. Local engines where the recipe says torch.
+
+    `report` is told of engines that are lost and started again; those in this process are lost with it.
 
     Raises:
         MachineError: a library that the recipe's engines need is not installed.
@@ -191,10 +205,10 @@ def start_engines(recipe: Recipe, checkpoint: Path, max_tokens: int, logs: Path)
     dtype = None if recipe.model.dtype == "auto" else recipe.model.dtype
     builders: dict[str, Callable[..., Any]] = {"torch": _local, "vllm": _on_ray}
     arguments = (resources, checkpoint, dtype, max_tokens, logs)
-    return builders[resources.generator](*arguments, with_scorer=bool(recipe.scorers))
+    return builders[resources.generator](*arguments, with_scorer=bool(recipe.scorers), report=report)
 
 
-def _local(*arguments: Any, **options: Any) -> Any:
+def _local(*arguments: Any, report: ReportIncident, **options: Any) -> Any:
     from rlreason.engines.local import start_local
 
     # transformers asks DeepSpeed, which looks for an accelerator and would warn on the terminal
@@ -223,20 +237,23 @@ def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], pro
     first = bases[recipe.seeds[0]].resolve()
     logs = run.logs.resolve()
     logs.mkdir(parents=True, exist_ok=True)
+    incidents = IncidentLog(run)
     with ExitStack() as stack:
         progress = InterruptibleProgress(progress, stack.enter_context(interrupts_kept()))
+        recovery = Recovery(progress, incidents.add)
         pool = stack.enter_context(
             ScoringPool(
                 recipe.rewards,
                 {name: task_spec(task) for name, task in bound.tasks.items()},
                 bound.loaded.folders,
                 log=logs / "rewards.log",
+                report=incidents.add,
             )
         )
         pool.warm_up()
         progress.note(f"starting engines ({recipe.resources.generator}, {recipe.resources.learner}); logs: {run.logs}")
         begun = time.monotonic()
-        engines: Engines = start_engines(recipe, first, bound.max_tokens, logs).wait()
+        engines: Engines = start_engines(recipe, first, bound.max_tokens, logs, incidents.add).wait()
         stack.callback(engines.close)
         progress.note(f"engines ready after {time.monotonic() - begun:.0f} s")
         write_manifest(run, bound, engines)
@@ -248,26 +265,28 @@ def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], pro
             codec=TextCodec(first),
             engines=metered(engines, meter),
             pool=pool,
-            progress=progress,
+            progress=recovery,
             bases=bases,
             scorer_folders=bound.scorer_folders,
             meter=meter,
         )
         for stage in todo:
-            run_stage(context, stage, context.model(stage.parent, stage.seed))
+            run_stage(context, stage, context.model(stage.parent, stage.seed), recovery)
 
 
-def run_stage(context: Context, stage: PlannedStage, parent: Path) -> None:
+def run_stage(context: Context, stage: PlannedStage, parent: Path, recovery: Recovery) -> None:
     """Run one stage and mark it done."""
     start = time.monotonic()
     context.folder.stage(stage.id).mkdir(parents=True, exist_ok=True)
     write_json(context.folder.stage(stage.id) / "config.json", stage.config.model_dump(mode="json"))
-    context.meter.take()  # what was asked of the engines before is no part of this stage
-    try:
-        figures = STAGES[stage.type](context, stage, parent)
-    except BaseException:
-        keep_seconds(context, stage, time.monotonic() - start)
-        raise
+
+    def run() -> Mapping[str, float]:
+        nonlocal start
+        start = time.monotonic()
+        context.meter.take()  # what was asked of the engines before is no part of this stage
+        return STAGES[stage.type](context, stage, parent)
+
+    figures = recovery.attempt(stage, run, lambda: keep_seconds(context, stage, time.monotonic() - start))
     seconds = time.monotonic() - start
     ledger = stage_ledger(context, stage, seconds)
     told = {**figures, "ledger": ledger.model_dump(), **match_figures(context, stage, ledger)}
@@ -286,5 +305,7 @@ def write_manifest(run: RunFolder, bound: BoundRecipe, engines: Engines) -> None
 
 
 def finish_manifest(run: RunFolder) -> None:
-    """Note the time at which the run had all its stages."""
-    write_json(run.manifest_path, {**read_json(run.manifest_path), "finished": now()})
+    """Note the time at which the run had all its stages, and how many incidents there had been till then."""
+    broken = Counter(incident.kind for incident in read_incidents(run))
+    finished = {"finished": now(), "incidents": dict(broken)}
+    write_json(run.manifest_path, {**read_json(run.manifest_path), **finished})

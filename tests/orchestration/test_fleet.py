@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 import ray
 
 from rlreason.engines.protocols import SampleBatch, SamplingSettings
-from rlreason.errors import EngineFailed, WeightSyncMismatch
+from rlreason.errors import EngineFailed, LearnerLost, WeightSyncMismatch
 from rlreason.orchestration.cluster import connect
+from rlreason.orchestration.crew import Crew, Member
 from rlreason.orchestration.fleet import RayGenerator, RayLearner
 from rlreason.recipe.schema import Resources
 
@@ -42,8 +44,12 @@ class Echo:
             flat, -flat.astype(np.float32), np.array([len(t) for t in tokens]), np.ones(len(tokens), bool), self.version
         )
 
-    def load_weights(self, weights: int, policy_version: int) -> None:
-        self.version = weights + policy_version
+    def load_weights(self, weights: int, policy_version: int) -> tuple[int, int]:
+        self.version = policy_version
+        return policy_version, weights
+
+    def pulse(self) -> int:
+        return 0
 
 
 @ray.remote(num_cpus=0, concurrency_groups={"progress": 1})
@@ -58,8 +64,30 @@ class Rank:
             raise WeightSyncMismatch("update 7: they disagree")
         return {"rank": float(self.rank), "seen": float(batch.sum()), "update": float(update)}
 
-    def weights(self) -> int | None:
-        return 40 if self.rank == 0 else None
+    def weights(self) -> tuple[int | None, int | None]:
+        return (40, 40) if self.rank == 0 else (None, None)
+
+    def end(self) -> int:
+        return os.getpid()
+
+    def save_model(self, output: str) -> None:
+        if output == "die" and self.rank == 1:
+            os._exit(7)
+        if output == "stop" and self.rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(600)  # this thread may get a little further before all of them stop
+        if output == "break":  # rank 0 is the first to tell that rank 1 is gone, as a process group does
+            if self.rank == 0:
+                raise ConnectionError("closed by peer")
+            time.sleep(0.5)
+            os._exit(7)
+        if output == "out of memory" and self.rank == 0:
+            raise MemoryError("cannot allocate 8 GiB")
+        time.sleep(60 if output == "die" and self.rank == 0 else 0)  # it waits for the other in a collective
+
+    @ray.method(concurrency_group="progress")
+    def pulse(self) -> float:
+        return time.monotonic()
 
     def supervised(self, job: str, rows: Any) -> dict[str, float]:
         if job == "fail" and self.rank == 1:
@@ -77,8 +105,19 @@ class Rank:
         return self.told.pop(0) if self.told else []
 
 
-def learner() -> RayLearner:
-    return RayLearner([Rank.remote(rank) for rank in range(2)], Path("logs"))
+def new_ranks() -> list[Any]:
+    ranks = [Rank.remote(rank) for rank in range(2)]
+    ray.get([rank.end.remote() for rank in ranks])  # they are there
+    return ranks
+
+
+def learner(**limits: Any) -> RayLearner:
+    return RayLearner(new_ranks(), Path("logs"), Resources(**limits), new_ranks)
+
+
+def generator(actors: list[Any]) -> RayGenerator:
+    members = [Member(f"echo-{index}", actor, Echo.remote) for index, actor in enumerate(actors)]
+    return RayGenerator(Crew(members, Resources(), Path("logs"), lambda incident: None), Resources())
 
 
 @pytest.fixture(scope="module")
@@ -95,17 +134,16 @@ def echoes(local_ray: None) -> list[Any]:
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_completions_come_back_in_the_order_of_the_prompts(echoes, actors, count):
     prompts = [np.arange(index, dtype=np.int32) for index in range(count)]
-    batch = RayGenerator(echoes[:actors], Path("logs")).generate(prompts, range(10, 10 + count), SETTINGS)
+    batch = generator(echoes[:actors]).generate(prompts, range(10, 10 + count), SETTINGS)
     expected = [[10], [0, 11], [0, 1, 12], [0, 1, 2, 13]]
     assert [tokens.tolist() for tokens, _ in batch.split()] == expected[:count]
 
 
-def test_rank_zero_s_weights_reach_every_generator_and_a_stale_one_is_found_out(echoes, ranks):
-    prompts, seeds = [np.zeros(1)] * 3, [0, 0, 0]
-    RayGenerator(echoes[:2], Path("logs")).load_weights(ranks.weights(), policy_version=2)
-    assert RayGenerator(echoes[:2], Path("logs")).generate(prompts, seeds, SETTINGS).policy_version == 42
-    with pytest.raises(ValueError, match=r"policy versions \[0, 42\] cannot be one batch"):
-        RayGenerator(echoes, Path("logs")).generate(prompts, seeds, SETTINGS)
+def test_rank_zero_s_weights_reach_every_generator(echoes, ranks):
+    served = generator(echoes)
+    served.load_weights(ranks.weights(), policy_version=2)
+    assert served.generate([np.zeros(1)] * 3, [0, 0, 0], SETTINGS).policy_version == 2
+    served.load_weights(ranks.weights(), policy_version=0)
 
 
 def test_every_rank_gets_the_whole_batch_and_rank_zero_answers(ranks):
@@ -128,15 +166,37 @@ def test_pairs_reach_every_rank_and_rank_zero_answers():
     assert learner().preferences("go", np.zeros(3), lambda update, metrics: None) == {"pairs": 3.0, "rank": 0.0}
 
 
-@pytest.mark.parametrize(
-    ("job", "message"),
-    [
-        ("fail", r"learner: supervised failed: ZeroDivisionError: rank 1 divided by zero \(logs: logs\)"),
-        ("die", r"learner: supervised failed: its process died \(logs: logs\)"),
-    ],
-)
-def test_one_rank_s_failure_is_seen_while_the_others_still_wait_for_it(job, message):
+def test_one_rank_s_failure_is_seen_while_the_others_still_wait_for_it(monkeypatch):
+    monkeypatch.setattr("rlreason.orchestration.fleet.PEERS_S", 0.5)
     start = time.monotonic()
-    with pytest.raises(EngineFailed, match=message):
-        learner().supervised(job, np.zeros(1), lambda update, metrics: None)
+    with pytest.raises(EngineFailed, match=r"supervised failed: ZeroDivisionError: rank 1 divided by zero \(logs: log"):
+        learner().supervised("fail", np.zeros(1), lambda update, metrics: None)
+    with pytest.raises(LearnerLost, match=r"^learner-1 died: "):
+        learner().supervised("die", np.zeros(1), lambda update, metrics: None)
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(("order", "kind"), [("die", "died"), ("break", "died"), ("stop", "wedged")])
+def test_when_a_rank_is_lost_all_are_started_again_before_anybody_is_told(order, kind):
+    lost = learner(wedged_after_s=4.0)
+    before = lost._all("end")
+    with pytest.raises(LearnerLost) as told:
+        lost.save_model(order)  # type: ignore[arg-type]
+    assert (told.value.actor, told.value.kind) == ("learner-1", kind)
+    assert told.value.detect_s >= (4.0 if kind == "wedged" else 0) and told.value.recover_s > 0
+    after = lost._all("end")
+    assert len(after) == 2 and not set(after) & set(before)
+
+
+def test_a_rank_that_raises_is_no_lost_learner():
+    with pytest.raises(EngineFailed, match=r"save_model failed: MemoryError: cannot allocate 8 GiB") as told:
+        learner().save_model("out of memory")  # type: ignore[arg-type]
+    assert not isinstance(told.value, LearnerLost)
+
+
+def test_a_learner_that_is_lost_too_often_ends_the_run():
+    lost = learner(max_restarts=1)
+    with pytest.raises(LearnerLost):
+        lost.save_model("die")  # type: ignore[arg-type]
+    with pytest.raises(EngineFailed, match=r"learner-1 died, and the learner was lost 2 times \(resources\.max_res"):
+        lost.save_model("die")  # type: ignore[arg-type]

@@ -1,0 +1,87 @@
+"""What a run does about failures: a stage that lost its learner is run again, one that failed otherwise ends the run.
+
+Engines that can be replaced one by one see to it themselves (`orchestration.crew`), and so do scoring workers; here is
+what needs the stage: it goes on at its newest state, exactly as after a killed run. All of it is recorded as incidents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from rlreason.errors import LearnerLost, RunFailed
+from rlreason.recipe.plan import PlannedStage
+from rlreason.stages.context import Progress
+from rlreason.types import Incident, ReportIncident
+
+Result = TypeVar("Result")
+
+
+class Recovery:
+    """A `Progress` that remembers where the stage stands, so that it can say what a failure cost."""
+
+    def __init__(self, progress: Progress, report: ReportIncident) -> None:
+        self._progress, self._report = progress, report
+        self._reached = 0
+        self._lost: LearnerLost | None = None
+
+    def attempt(self, stage: PlannedStage, run: Callable[[], Result], failed: Callable[[], None]) -> Result:
+        """What `run` returns. It is called again whenever the learner was lost and its ranks are back; how often that
+        may be is the learner's affair. `failed` is called after every time that it raised.
+
+        Raises:
+            RunFailed: what it raised otherwise, which is recorded.
+        """
+        while True:
+            try:
+                return run()
+            except LearnerLost as lost:
+                failed()
+                self._lost = lost
+                self._progress.note(f"{lost}. All ranks were started again; stage {stage.name} goes on")
+            except BaseException as error:
+                failed()
+                if isinstance(error, RunFailed):
+                    self._report(_ending(stage, error))
+                raise
+
+    def run_started(self, stages: Sequence[PlannedStage], done: Sequence[str]) -> None:
+        """See `Progress.run_started`."""
+        self._progress.run_started(stages, done)
+
+    def note(self, text: str) -> None:
+        """See `Progress.note`."""
+        self._progress.note(text)
+
+    def stage_started(self, stage: PlannedStage, total: int, unit: str, done: int) -> None:
+        """See `Progress.stage_started`. Where the learner was lost, it is known now what has to be done again."""
+        if self._lost is not None:
+            lost, self._lost = self._lost, None
+            again = self._reached - done
+            cost = (
+                f"{again} {unit} of stage {stage.name}, made again from its state after {done}" if again else "nothing"
+            )
+            self._report(
+                Incident(
+                    *(lost.actor, lost.kind, lost.blame, lost.cause, "all ranks were started again"),
+                    lost=cost,
+                    detect_s=lost.detect_s,
+                    recover_s=lost.recover_s,
+                )
+            )
+        self._reached = done
+        self._progress.stage_started(stage, total, unit, done)
+
+    def stage_advanced(self, stage: PlannedStage, done: int, metrics: Mapping[str, float]) -> None:
+        """See `Progress.stage_advanced`."""
+        self._reached = done
+        self._progress.stage_advanced(stage, done, metrics)
+
+    def stage_finished(self, stage: PlannedStage, seconds: float) -> None:
+        """See `Progress.stage_finished`."""
+        self._progress.stage_finished(stage, seconds)
+
+
+def _ending(stage: PlannedStage, error: RunFailed) -> Incident:
+    done, lost = "the run stopped", "nothing that was written down: the run resumes"
+    return Incident(f"stage {stage.name}", type(error).__name__, error.blame, str(error), done, lost)

@@ -1,0 +1,1 @@
+"""What `inject_faults` injects."""

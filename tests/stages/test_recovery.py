@@ -1,0 +1,105 @@
+"""A stage that loses its learner goes on by itself, and what broke in a run is written down."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+import pytest
+
+from rlreason.engines.protocols import PolicyBatch
+from rlreason.engines.torch_learner import TorchLearner
+from rlreason.errors import EngineFailed, LearnerLost, RunFailed
+from rlreason.recipe.plan import PlannedStage
+from rlreason.records.incidents import read_incidents
+from rlreason.records.run_folder import RunFolder
+from tests.stages.small import Recorder, assert_same_results, run, write_recipe
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_recipe(tmp_path_factory.mktemp("recipe"))
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was left alone."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run(recipe, folder)
+    return folder
+
+
+def lose_at(monkeypatch: pytest.MonkeyPatch, *losses: int) -> None:
+    """The learner dies in these updates, the first time that each is made."""
+    left, update = list(losses), TorchLearner.update
+
+    def dying(self: TorchLearner, batch: PolicyBatch, number: int, on_policy: bool) -> Mapping[str, float]:
+        if number in left:
+            left.remove(number)
+            raise LearnerLost("learner-1", "died", "killed by signal 9", detect_s=0.5, recover_s=20.0)
+        return update(self, batch, number, on_policy)
+
+    monkeypatch.setattr(TorchLearner, "update", dying)
+
+
+def test_a_stage_that_lost_its_learner_ends_with_the_records_of_a_run_left_alone(recipe, whole, tmp_path, monkeypatch):
+    lose_at(monkeypatch, 2, 4)
+    progress = Recorder()
+    run(recipe, tmp_path / "run", progress=progress)
+    assert_same_results(whole, tmp_path / "run")
+    # a state is saved after every second update: the first loss costs update 1, the second update 3
+    assert [done for kind, done in progress.started if kind == "rl"] == [0, 0, 2]
+    first, second = read_incidents(RunFolder(tmp_path / "run"))
+    assert (first.actor, first.kind, first.blame, first.detect_s, first.recover_s) == (
+        *("learner-1", "died", "infrastructure"),
+        *(0.5, 20.0),
+    )
+    assert first.lost == "1 updates of stage rl, made again from its state after 0"
+    assert second.lost == "1 updates of stage rl, made again from its state after 2"
+    assert any("learner-1 died: killed by signal 9" in note and "goes on" in note for note in progress.notes)
+    assert any(note.startswith("2 incidents: learner-1 died 2x") for note in progress.notes)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["incidents"] == {"died": 2}
+
+
+def test_an_engine_that_failed_ends_the_run_and_is_written_down_with_its_class(recipe, tmp_path, monkeypatch):
+    def failing(self: TorchLearner, batch: PolicyBatch, number: int, on_policy: bool) -> Mapping[str, float]:
+        raise EngineFailed("learner-0 died, and the learner was lost 4 times")
+
+    monkeypatch.setattr(TorchLearner, "update", failing)
+    with pytest.raises(EngineFailed):
+        run(recipe, tmp_path / "run")
+    (incident,) = read_incidents(RunFolder(tmp_path / "run"))
+    assert (incident.actor, incident.kind, incident.blame) == ("stage rl", "EngineFailed", "infrastructure")
+
+
+def test_a_reward_that_always_raises_is_blamed_on_the_plug_in(tmp_path):
+    reward = "def score(problem, completion, derivation):\n    raise ValueError('no')\n"
+    broken = write_recipe(tmp_path / "recipe", variety=reward)
+    with pytest.raises(RunFailed):
+        run(broken, tmp_path / "run")
+    incident = read_incidents(RunFolder(tmp_path / "run"))[-1]
+    assert (incident.kind, incident.blame) == ("ScoringFailed", "plug-in")
+
+
+class Killer(Recorder):
+    """Kills every scoring worker after the third update."""
+
+    def stage_advanced(self, stage: PlannedStage, done: int, metrics: Mapping[str, float]) -> None:
+        if (stage.type, done) == ("rl", 3):
+            for child in psutil.Process().children():
+                if "rlreason.rewards.worker" in " ".join(child.cmdline()):
+                    os.kill(child.pid, signal.SIGKILL)
+
+
+def test_scoring_workers_that_are_killed_change_no_record_and_are_incidents(recipe, whole, tmp_path):
+    run(recipe, tmp_path / "run", progress=Killer())
+    assert_same_results(whole, tmp_path / "run")
+    incidents = read_incidents(RunFolder(tmp_path / "run"))
+    assert incidents and {(incident.actor, incident.kind, incident.lost) for incident in incidents} == {
+        ("rewards", "crash", "nothing")
+    }
