@@ -146,19 +146,31 @@ def plan(
         Path | None,
         typer.Option(metavar="FILE", help="Where frozen rules go; default RECIPE_NAME.frozen.json beside the recipe."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="Size it for this model instead, such as qwen2.5-7b; nothing is loaded."),
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(min=0, help="Size it for that many GPUs, not this machine's.")] = None,
+    gpu_memory: Annotated[float, typer.Option(min=1, metavar="GIB", help="Of each GPU, with --gpus.")] = 80.0,
     as_json: Json = False,
 ) -> None:
     """Show what a recipe will do: its stages, what the arms share, sizes, memory, devices. Starts nothing.
 
     \b
       rlreason plan quickstart
+      rlreason plan quickstart --model qwen2.5-7b --gpus 8 --gpu-memory 80
       rlreason plan quickstart --set resources.learners=2 --json
       rlreason plan my_recipe.yaml --freeze
     """
+    from dataclasses import replace
+
     from rlreason.display import print_json, print_renderable, print_table
     from rlreason.doctor import this_machine
     from rlreason.recipe import load_recipe
     from rlreason.recipe.describe import plan_json, render_plan
+    from rlreason.recipe.known_models import find_shape
+    from rlreason.recipe.layout import uses_gpus
+    from rlreason.recipe.sizes import GIB
     from rlreason.stages.binding import bind, estimate_engines
     from rlreason.stages.schedule import gates
 
@@ -167,9 +179,12 @@ def plan(
         _freeze(bound.loaded, output, as_json)
         return
     resources, machine = bound.recipe.resources, this_machine()
-    on_gpu = resources.accelerator == "cuda" or (resources.accelerator == "auto" and machine.gpus > 0)
-    estimate = estimate_engines(bound, on_gpu)
-    here = machine if resources.address is None else None
+    if gpus is not None:
+        machine = replace(machine, gpus=gpus, gpu_memory_bytes=int(gpu_memory * GIB))
+    here = machine if resources.address is None or gpus is not None else None
+    shape = find_shape(model) if model else None
+    known = None if here is None else here.gpus
+    estimate = estimate_engines(bound, uses_gpus(resources, machine.gpus), gpus=known, shape=shape)
     if as_json:
         told = plan_json(bound.plan, bound.recipe, estimate, here)
         print_json({**told, "gates": {name: dict(needs) for name, needs in gates(bound.recipe, bound.tasks).items()}})

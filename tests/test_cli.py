@@ -76,6 +76,25 @@ def test_plan_shows_what_arms_share(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert "sft_atomic_rl" in capsys.readouterr().out
 
 
+def test_plan_sizes_a_recipe_for_a_model_and_gpus_that_are_not_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def plan(*more: str) -> dict[str, Any]:
+        assert call(monkeypatch, "plan", "quickstart", "--set", "resources.accelerator=auto", "--json", *more) == 0
+        told: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return told
+
+    large = plan("--model", "qwen2.5-7b", "--gpus", "2", "--gpu-memory", "80")
+    assert large["memory"]["parameters"] == 7_615_616_512
+    assert (large["machine"]["gpus"], large["fits"], len(large["shortages"])) == (2, False, 1)
+    assert large["shortages"][0].startswith("a learner rank needs ")
+    small = plan("--gpus", "1")
+    assert (small["fits"], small["memory"]["colocated"]) == (True, True)
+    assert plan("--gpus", "0")["memory"]["on_gpu"] is False
+    assert call(monkeypatch, "plan", "quickstart", "--model", "qwen9") == 2
+    assert "--model 'qwen9' is not one of smollm2-135m" in capsys.readouterr().err
+
+
 def test_sample_prints_problems_with_derivations(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     arguments = ("sample", "quickstart", "--level", "zero_shot", "--cell", "complementary/*", "--count", "2")
     assert call(monkeypatch, *arguments, "--json") == 0

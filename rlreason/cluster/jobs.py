@@ -221,13 +221,7 @@ def check_cluster(recipe: Recipe, ours: Mapping[str, str | None], told: Mapping[
         )
     if recipe.resources.generator == "torch":  # in the job's own process, which asks Ray for nothing
         return
-    share_out(recipe.resources, told["resources"], scorers=int(bool(recipe.scorers)))
-    width, largest = recipe.resources.tensor_parallel, max((node["GPU"] for node in told["nodes"]), default=0)
-    if width > 1 and width > largest:
-        raise MachineError(
-            f"resources.tensor_parallel {width} must fit one node, and the largest of the cluster has {largest:g} "
-            "GPUs; lower it"
-        )
+    share_out(recipe.resources, told["nodes"], scorers=int(bool(recipe.scorers)))
 
 
 def _decisive(name: str, found: str | None) -> str | None:

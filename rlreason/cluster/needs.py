@@ -111,9 +111,10 @@ def cluster_needs(recipe: Recipe, estimate: Estimate, gpus_per_node: int) -> Clu
     if not estimate.in_process:
         most = gpus_per_node if estimate.on_gpu else 1  # on a CPU every engine has a node of its own
         cores = CORES_A_GPU if estimate.on_gpu else (resources.threads or CORES_A_GPU)
+        asleep = whole if estimate.sleep_level == 1 else 0  # weights that wait for the generator to wake
         kinds = [
-            ("generator", resources.generators, width, estimate.generator.total, width * HOST_BYTES + whole),
-            ("learner", resources.learners, 1, estimate.learner.total, HOST_BYTES + 2 * whole),
+            ("generator", resources.generators, width, estimate.generator.total, width * HOST_BYTES + whole + asleep),
+            ("learner", resources.learners, 1, estimate.learner.total, HOST_BYTES + 2 * whole + estimate.learner.host),
             ("scorer", int(estimate.scorer > 0), 1, estimate.scorer, HOST_BYTES + whole),
         ]
         groups = tuple(

@@ -1,7 +1,7 @@
 """The generator that ships: vLLM, in the process that constructs it (a Ray actor; see `rlreason.orchestration`).
 
-On a CPU this is vLLM's CPU build, on a GPU its CUDA build; nothing here differs but the memory setting. This module
-and `vllm_weights` alone import vllm.
+On a CPU this is vLLM's CPU build, on a GPU its CUDA build; nothing here differs but the memory setting. Only the
+modules called `vllm_*` import vllm.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from rlreason.engines.protocols import SampleBatch, SamplingSettings
-from rlreason.engines.weights import PackedWeights, pack_weights, read_checkpoint
+from rlreason.engines.weight_files import StoredWeights
+from rlreason.engines.weights import DirectWeights, Endpoint, PackedWeights, pack_weights, read_checkpoint
+from rlreason.errors import EngineFailed
 
 ENVIRONMENT = {
     # One process: the engine steps inside the caller; its own engine-core process costs a factor of two on a CPU.
@@ -41,6 +43,8 @@ class VllmGenerator:
         kv_cache_bytes: int | None,
         gpu_memory_share: float,
         tensor_parallel: int,
+        weight_sync: str = "host_memory",
+        sleep_level: int = 0,
     ) -> None:
         """Load the engine.
 
@@ -52,22 +56,16 @@ class VllmGenerator:
             kv_cache_bytes: size of the key-value cache (CPU); None: what `gpu_memory_share` leaves.
             gpu_memory_share: share of a GPU's memory taken in all.
             tensor_parallel: GPUs of this engine.
+            weight_sync: how weights come: "host_memory" or "files", "nccl" or "ipc" (GPUs).
+            sleep_level: what `sleep` leaves free of a GPU, see `resources.sleep_level`.
         """
         for name, value in ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         from vllm import LLM
 
-        from rlreason.engines import vllm_weights
+        from rlreason.engines.vllm_weights import BACKEND
 
-        vllm_weights.register()
-        options: dict[str, Any] = {"gpu_memory_utilization": gpu_memory_share}
-        if kv_cache_bytes is not None:
-            options = {
-                "kv_cache_memory_bytes": kv_cache_bytes,
-                # A partly prefilled request would rewind its seeded generator, which CPU generators cannot do.
-                "enable_chunked_prefill": False,
-                "enforce_eager": True,
-            }
+        self._direct = weight_sync in ("nccl", "ipc")
         self._llm: Any = LLM(
             model=str(checkpoint),
             dtype=dtype,
@@ -78,15 +76,34 @@ class VllmGenerator:
             logprobs_mode="processed_logprobs",
             disable_log_stats=True,
             seed=0,
-            tensor_parallel_size=tensor_parallel,
-            weight_transfer_config={"backend": vllm_weights.BACKEND},
-            **options,
+            weight_transfer_config={"backend": weight_sync if self._direct else BACKEND},
+            **device_options(kv_cache_bytes, gpu_memory_share, tensor_parallel, sleep_level),
         )
-        self._llm.init_weight_transfer_engine({"init_info": {}})
+        if weight_sync != "nccl":  # which has whom to meet first, see `join`
+            self._llm.init_weight_transfer_engine({"init_info": {}})
         self._policy_version = 0
+        self.steps = 0
+        """Steps that the engine has made: while it works they grow, also when read from another thread."""
+        self._count_steps()
+        self._sleep_level, self._asleep = sleep_level, False
+
+    def _count_steps(self) -> None:
+        step = self._llm.llm_engine.step
+
+        def counted() -> Any:
+            self.steps += 1
+            return step()
+
+        self._llm.llm_engine.step = counted
 
     def generate(self, prompts: Sequence[np.ndarray], seeds: Sequence[int], settings: SamplingSettings) -> SampleBatch:
         """One completion a prompt, in order. See `protocols.Generator.generate`."""
+        if self._asleep and self._sleep_level > 1:
+            raise EngineFailed(
+                "the generator slept without its weights (resources.sleep_level 2), and was asked to generate before "
+                "new ones came; use sleep_level 1"
+            )
+        self._wake()
         from vllm import SamplingParams
         from vllm.inputs import TokensPrompt
 
@@ -124,19 +141,75 @@ class VllmGenerator:
 
     def load_checkpoint(self, checkpoint: Path, policy_version: int) -> None:
         """Serve another checkpoint of the same architecture."""
-        self.load_weights(pack_weights(read_checkpoint(checkpoint).items()), policy_version)
+        if not self._direct:
+            self.load_weights(pack_weights(read_checkpoint(checkpoint).items()), policy_version)
+            return
+        self._wake()
+        self._llm.collective_rpc("reload_weights", kwargs={"weights_path": str(checkpoint)})
+        self._serve(policy_version)
 
-    def load_weights(self, weights: PackedWeights, policy_version: int) -> None:
-        """Serve new weights; keys and values cached under the old ones are dropped."""
+    def join(self, endpoint: Endpoint, index: int) -> None:
+        """Meet learner rank 0 and the other generators, as the `index`-th of these (weight_sync nccl)."""
+        self._llm.init_weight_transfer_engine({"init_info": endpoint.of_generator(index)})
+
+    def load_weights(self, weights: PackedWeights | StoredWeights | DirectWeights, policy_version: int) -> None:
+        """Serve new weights; keys and values cached under the old ones are dropped.
+
+        Raises:
+            StaleWeights: the weights that arrived are not those that were sent.
+            EngineFailed: a file of weights cannot be read here.
+        """
+        if isinstance(weights, StoredWeights):
+            weights = weights.open()
+        self._wake()
+        update = dict(weights.update_info) if isinstance(weights, DirectWeights) else {"weights": weights}
         with warnings.catch_warnings():
             # the object store's memory is read-only and only read here
             warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
             self._llm.start_weight_update()
-            self._llm.update_weights({"update_info": {"weights": weights}})
+            self._llm.update_weights({"update_info": update})
             self._llm.finish_weight_update()
+        self._serve(policy_version)
+
+    def _serve(self, policy_version: int) -> None:
         self._llm.reset_prefix_cache()
         self._policy_version = policy_version
+
+    def sleep(self) -> None:
+        """Leave the GPU to a learner until there is something to generate or to load."""
+        if self._sleep_level and not self._asleep:
+            self._llm.sleep(level=self._sleep_level)
+            self._asleep = True
+
+    def _wake(self) -> None:
+        if self._asleep:
+            self._llm.wake_up()
+            self._asleep = False
 
     def close(self) -> None:
         """Drop the engine and its cache."""
         self._llm = None
+
+
+def device_options(
+    kv_cache_bytes: int | None, gpu_memory_share: float, tensor_parallel: int, sleep_level: int
+) -> dict[str, Any]:
+    """What vLLM is told of its devices. `kv_cache_bytes` is given on a CPU alone."""
+    options: dict[str, Any] = {"tensor_parallel_size": tensor_parallel}
+    if kv_cache_bytes is None:
+        options |= {"gpu_memory_utilization": gpu_memory_share, "enable_sleep_mode": sleep_level > 0}
+    else:
+        options |= {
+            "kv_cache_memory_bytes": kv_cache_bytes,
+            # A partly prefilled request would rewind its seeded generator, which CPU generators cannot do.
+            "enable_chunked_prefill": False,
+            "enforce_eager": True,
+        }
+    if tensor_parallel > 1:
+        options |= {
+            # left to itself vLLM would take other bundles of the placement group for its workers
+            "distributed_executor_backend": "mp",
+            # imported by every worker, which thereby knows our transfer engine
+            "worker_extension_cls": "rlreason.engines.vllm_weights.KnowsHostMemory",
+        }
+    return options

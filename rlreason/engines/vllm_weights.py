@@ -1,7 +1,7 @@
 """A weight-transfer engine for vLLM's own layer that takes weights from host memory (Ray's object store).
 
 vLLM ships engines for NCCL and CUDA IPC; this one serves a CPU build, and any engine whose learner is not on the same
-GPUs. It is registered under the name `BACKEND` in every process that makes a vLLM engine.
+GPUs. Importing this module registers it under the name `BACKEND`, in every process that has a part of a vLLM engine.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class HostMemoryEngine(WeightTransferEngine[HostInit, HostUpdate]):
         """Holds nothing."""
 
 
-def register() -> None:
-    """Make the engine known to vLLM in this process; safe to call again."""
-    if BACKEND not in WeightTransferEngineFactory._registry:
-        WeightTransferEngineFactory.register_engine(BACKEND, HostMemoryEngine)
+class KnowsHostMemory:
+    """Given to vLLM as an extension of its workers, which are processes of their own where an engine has several
+    devices: by it they import this module, and so know the engine above."""
+
+
+WeightTransferEngineFactory.register_engine(BACKEND, HostMemoryEngine)

@@ -14,11 +14,14 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from rlreason.errors import MachineError
+from rlreason.recipe.layout import lay_out
 from rlreason.recipe.own_samples import Dpo, Rft
 from rlreason.recipe.plan import Plan, PlannedStage
+from rlreason.recipe.room import fits, gpu_demands
 from rlreason.recipe.schema import Evaluation, Recipe
 from rlreason.recipe.scorers import Prm
-from rlreason.recipe.sizes import LIBRARY_BYTES, Estimate, Machine, fits, gib
+from rlreason.recipe.sizes import LIBRARY_BYTES, Estimate, Machine, gib
 from rlreason.recipe.stages import OnPolicy
 
 _COLOURS = {
@@ -26,6 +29,8 @@ _COLOURS = {
     "distill": "bright_blue",
     **{"prm": "blue", "evaluate": "yellow", "interpolate": "bright_yellow", "reach": "bright_yellow"},
 }
+
+_OFFLOADED = {"optimizer": "optimizer", "all": "optimizer and weights"}
 
 
 def stage_sizes(stage: PlannedStage) -> dict[str, int]:
@@ -89,12 +94,17 @@ def plan_json(
             "learner": resources.learner,
             "learners": resources.learners,
             "zero_stage": resources.zero_stage,
+            "offload": resources.offload,
+            "placement": resources.placement,
+            "sleep_level": resources.sleep_level,
+            "weight_sync": resources.sync,
             "accelerator": resources.accelerator,
             "address": resources.address,
         },
         "memory": None if estimate is None else _memory_json(estimate),
         "machine": None if machine is None else asdict(machine),
-        "fits": None if estimate is None or machine is None else _fits(estimate, machine),
+        "fits": None if estimate is None or machine is None else not _shortages(recipe, estimate, machine),
+        "shortages": None if estimate is None or machine is None else _shortages(recipe, estimate, machine),
     }
 
 
@@ -105,8 +115,17 @@ def _memory_json(estimate: Estimate) -> dict[str, Any]:
     return {**figures, "host_bytes": estimate.host_bytes}
 
 
-def _fits(estimate: Estimate, machine: Machine) -> bool:
-    return fits(estimate, machine.gpu_memory_bytes if estimate.on_gpu else machine.memory_bytes)
+def _shortages(recipe: Recipe, estimate: Estimate, machine: Machine) -> list[str]:
+    """What does not fit the machine, each with what to change; empty where all fits."""
+    if not estimate.on_gpu:
+        return [] if fits(estimate, machine.memory_bytes) else [f"{gib(estimate.host_bytes)} are needed"]
+    if not estimate.in_process:
+        try:
+            lay_out(recipe.resources, machine.gpus, int(bool(recipe.scorers)))
+        except MachineError as error:
+            return [str(error)]
+    short = (demand for demand in gpu_demands(estimate, machine.gpu_memory_bytes) if not demand.fits)
+    return [f"{demand.told}: {demand.remedy}" for demand in short]
 
 
 def render_plan(
@@ -217,7 +236,7 @@ def _layout(recipe: Recipe, estimate: Estimate | None, machine: Machine | None) 
         rows["model"] = f"{estimate.parameters:,} parameters in {estimate.dtype}"
         rows.update(_memory_rows(estimate))
         if machine is not None:
-            rows["fits"] = _fits_text(estimate, machine)
+            rows["fits"] = _fits_text(recipe, estimate, machine)
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column()
@@ -231,22 +250,32 @@ def device_layout(recipe: Recipe, estimate: Estimate | None = None, machine: Mac
     resources = recipe.resources
     scorer = ", 1 step scorer (torch)" if recipe.scorers else ""
     if resources.generator == "torch":
-        return f"generator and learner (torch){scorer} in this process, taking turns"
+        return f"generator and learner (torch){scorer} in this process, {_turns(recipe)}"
     on_gpu = estimate.on_gpu if estimate is not None else resources.accelerator == "cuda"
     generators, learners, width = resources.generators, resources.learners, resources.tensor_parallel
     parallel = f" x TP {width}" if width > 1 else ""
+    offload = "" if resources.offload == "none" else f", {_OFFLOADED[resources.offload]} in host memory"
     engines = (
         f"{generators} {_plural(generators, 'generator')} ({resources.generator}{parallel})"
-        f", {learners} {_plural(learners, 'learner rank')} ({resources.learner}, ZeRO {resources.zero_stage})"
+        f", {learners} {_plural(learners, 'learner rank')} ({resources.learner}, ZeRO {resources.zero_stage}{offload})"
         f"{scorer}"
     )
     where = "a local Ray" if resources.address is None else f"the Ray cluster at {resources.address}"
-    if on_gpu:
+    if on_gpu and estimate is not None and estimate.colocated:
+        turns = f", generators asleep at level {estimate.sleep_level} meanwhile" if estimate.sleep_level else ""
+        placed = f"{max(generators, learners)} GPUs, each shared by a generator and a learner{turns}"
+    elif on_gpu:
         placed = f"{generators * width} GPUs generate, {learners} learn"
     else:
         cores = "" if machine is None else f"{machine.cores} "
-        placed = f"co-located on {cores}CPU cores, taking turns"
+        placed = f"co-located on {cores}CPU cores, {_turns(recipe)}"
     return f"{engines}; {placed}; {where}"
+
+
+def _turns(recipe: Recipe) -> str:
+    """How generators and learners share what they both run on."""
+    ahead = any(isinstance(stage, OnPolicy) and stage.asynchrony is not None for stage in recipe.stages.values())
+    return "taking turns" + (" but in asynchronous stages" if ahead else "")
 
 
 def _memory_rows(estimate: Estimate) -> Mapping[str, str]:
@@ -256,7 +285,8 @@ def _memory_rows(estimate: Estimate) -> Mapping[str, str]:
     rows = {
         "learner rank": f"{gib(learner.total)} {unit}: weights {gib(learner.weights)}, gradients "
         f"{gib(learner.gradients)}, optimizer {gib(learner.optimizer)}, activations {gib(learner.activations)}"
-        f"{f', reference {gib(learner.reference)}' if learner.reference else ''}",
+        f"{f', reference {gib(learner.reference)}' if learner.reference else ''}"
+        f"{f'; {gib(learner.host)} of host memory' if learner.host else ''}",
         "generator": f"{gib(generator.total)} {unit}: weights {gib(generator.weights)}, cache "
         f"{gib(generator.cache)} ({tokens:,} tokens{' at least' if estimate.on_gpu else ''})",
     }
@@ -267,7 +297,9 @@ def _memory_rows(estimate: Estimate) -> Mapping[str, str]:
     return rows
 
 
-def _fits_text(estimate: Estimate, machine: Machine) -> str:
+def _fits_text(recipe: Recipe, estimate: Estimate, machine: Machine) -> str:
     there = machine.gpu_memory_bytes if estimate.on_gpu else machine.memory_bytes
     what = "a GPU's" if estimate.on_gpu else "this machine's free"
-    return f"{'yes' if _fits(estimate, machine) else 'NO'}, in {what} {gib(there)}"
+    short = _shortages(recipe, estimate, machine)
+    where = f", in {what} {gib(there)}"
+    return f"NO{where}: {'; '.join(short)}" if short else f"yes{where}"

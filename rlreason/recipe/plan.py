@@ -35,7 +35,15 @@ __all__ = [
     "build_plan",
 ]
 
-_NO_IDENTITY = {"checkpoint_every", "mismatch_tolerance", "max_skipped", "k"}
+_NO_IDENTITY = {
+    "checkpoint_every",
+    "scoring_shares",
+    "keep_last",
+    "keep_models_every",
+    "mismatch_tolerance",
+    "max_skipped",
+    "k",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from rlreason.recipe.config import Config
 from rlreason.recipe.scorers import ScorerConfig
@@ -182,8 +191,21 @@ class Resources(Config):
     learners: PositiveInt = 1
     """DeepSpeed ranks."""
     zero_stage: Literal[0, 1, 2, 3] = 1
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """What a learner rank on a GPU keeps in host memory. optimizer: AdamW's states, where its step is made as well
+    (zero_stage 1 to 3); all: the weights too (zero_stage 3)."""
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where Ray sees GPUs, else cpu."""
+    placement: Literal["auto", "colocated", "disaggregated"] = "auto"
+    """Who has which GPU. disaggregated: every engine its own. colocated: generator i and learner i share one. auto:
+    disaggregated where there are GPUs enough, else colocated. On a CPU all engines share the cores."""
+    sleep_level: Literal[0, 1, 2] = 0
+    """What a generator leaves free of a GPU that it shares, while learners work. 0: nothing; 1: its cache, and its
+    weights, which wait in host memory; 2: both, and the next sync brings weights. Needs placement colocated."""
+    weight_sync: Literal["auto", "host_memory", "nccl", "ipc", "files"] = "auto"
+    """How weights go from learners to generators. host_memory: through Ray's object store; nccl: from GPU to GPU
+    (placement disaggregated); ipc: a generator reads the learner's GPU memory (placement colocated); files: safetensors
+    in the run's folder, which every node must see. auto: host_memory."""
     address: str | None = None
     """None: a local Ray; "auto" or "ray://host:port" or "host:port": a running cluster."""
     threads: PositiveInt | None = None
@@ -199,8 +221,22 @@ class Resources(Config):
     """Key-value cache of a rollout engine on a CPU; on a GPU see `gpu_memory_share`."""
     gpu_memory_share: Annotated[float, Field(gt=0, lt=1)] = 0.45
     """Share of a GPU's memory a rollout engine takes; leave room for a learner on the same GPU."""
+    wait_for_devices_s: PositiveFloat | None = None
+    """Longest wait for devices. None: those that the cluster does not have are refused at once, those that something
+    else holds are waited for 60 s. Seconds: for both, as on a cluster that adds nodes when they are asked for."""
     start_timeout_s: PositiveFloat = 300.0
-    """Longest wait for actors to be placed and engines to load before the run stops and says what was missing."""
+    """Longest wait for placed engines to load before the run stops and says what was missing."""
+    wedged_after_s: PositiveFloat = 120.0
+    """Seconds after which an engine that is at work and has not moved is killed and started again: no step of decoding,
+    no answer to a weight sync, no sign of life of a learner's or a step scorer's process."""
+    max_restarts: NonNegativeInt = 3
+    """How often an engine may be started again in a run after it died, wedged or raised; 0: the first time ends the
+    run (which can be resumed). The ranks of the learner are counted together."""
+
+    @property
+    def sync(self) -> str:
+        """`weight_sync`, or what auto means."""
+        return "host_memory" if self.weight_sync == "auto" else self.weight_sync
 
     def tokens_a_pass(self, *, on_gpu: bool) -> int:
         """`micro_batch_tokens`, or its default for that kind of device."""
@@ -218,10 +254,59 @@ class Resources(Config):
                 f"generators {self.generators}, learners {self.learners}, tensor_parallel {self.tensor_parallel}: "
                 "the torch engines are one each, in this process; leave them at 1, or use vllm with deepspeed"
             )
-        if self.accelerator == "cpu" and self.tensor_parallel > 1:
+        of_processes = self.needs_gpus or ("weight_sync files" if self.weight_sync == "files" else None)
+        if self.generator == "torch" and of_processes:
+            raise ValueError(f"{of_processes} is for vllm with deepspeed, and the generator is 'torch'; leave it out")
+        if self.accelerator == "cpu" and self.needs_gpus:
+            raise ValueError(f"{self.needs_gpus} needs GPUs, and accelerator is 'cpu'; leave it out")
+        return self
+
+    @property
+    def needs_gpus(self) -> str | None:
+        """The first setting that means something on GPUs alone, with its value; None where there is none."""
+        only_on_gpus = {
+            "tensor_parallel": self.tensor_parallel > 1,
+            "placement": self.placement == "disaggregated",
+            "sleep_level": self.sleep_level > 0,
+            "offload": self.offload != "none",
+            "weight_sync": self.weight_sync in ("nccl", "ipc"),
+        }
+        return next((f"{name} {getattr(self, name)}" for name, said in only_on_gpus.items() if said), None)
+
+    @model_validator(mode="after")
+    def _placement_belongs_together(self) -> Resources:
+        placement, sync = self.placement, self.weight_sync
+        if self.sleep_level and placement != "colocated":
             raise ValueError(
-                f"tensor_parallel {self.tensor_parallel} needs GPUs, and accelerator is 'cpu'; "
-                "leave it at 1 and raise `generators` instead"
+                f"sleep_level {self.sleep_level} is for GPUs that engines share, and placement is {placement!r}; "
+                "use placement colocated, or sleep_level 0"
+            )
+        if placement == "colocated" and self.tensor_parallel > 1:
+            raise ValueError(
+                f"tensor_parallel {self.tensor_parallel} does not go with placement 'colocated', where a generator "
+                "shares one GPU with one learner; use placement disaggregated, or tensor_parallel 1"
+            )
+        wanted = {"nccl": "disaggregated", "ipc": "colocated"}.get(sync, placement)
+        if placement != wanted:
+            raise ValueError(
+                f"weight_sync {sync!r} needs placement {wanted}, and placement is {placement!r}; "
+                "set both, or use weight_sync host_memory"
+            )
+        if sync == "ipc" and self.generators > self.learners:
+            raise ValueError(
+                f"weight_sync 'ipc' needs a learner on the GPU of each of the {self.generators} generators, and "
+                f"learners is {self.learners}; raise it, or use weight_sync host_memory"
+            )
+        if sync == "ipc" and self.zero_stage == 3:
+            raise ValueError(
+                "weight_sync 'ipc' does not go with zero_stage 3, under which no GPU holds the weights to be read; use "
+                "zero_stage 2, or weight_sync host_memory"
+            )
+        least = {"none": 0, "optimizer": 1, "all": 3}[self.offload]
+        if self.zero_stage < least:
+            raise ValueError(
+                f"offload {self.offload!r} needs zero_stage {least}{' or more' if least < 3 else ''}, and zero_stage "
+                f"is {self.zero_stage}; raise it, or leave offload out"
             )
         return self
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlreason.errors import MachineError, ModelError
+from rlreason.errors import ModelError
+from rlreason.recipe.layout import shares_gpus
 from rlreason.recipe.schema import Architecture, Recipe
 from rlreason.recipe.scorers import Implicit
 from rlreason.recipe.stages import OnPolicyStage
@@ -21,6 +22,8 @@ GIB = 2**30
 LIBRARY_BYTES = int(0.6 * GIB)
 """What an engine process holds before any weight: resident memory with vLLM imported is 0.59 GiB, with DeepSpeed and
 transformers 0.38 (CPU builds); on a GPU this stands for the CUDA context, which is of that order."""
+MAX_TOKENS = 4096
+"""Longest prompt and completion together where the recipe does not say; the model's positions where these are fewer."""
 SCRATCH_VOCABULARY = 1024
 """Assumed for a model from scratch until the tasks' words are counted: 256 bytes and some hundred words."""
 
@@ -142,13 +145,15 @@ def activation_bytes_per_token(shape: ModelShape, value_bytes: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LearnerMemory:
-    """Bytes of one learner rank."""
+    """Bytes of one learner rank, on its device where nothing else is said."""
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
     reference: int = 0
+    host: int = 0
+    """Of host memory, beside those of the device."""
 
     @property
     def total(self) -> int:
@@ -170,7 +175,14 @@ class GeneratorMemory:
 
 
 def learner_memory(
-    parameters: int, activations: int, *, value_bytes: int, zero_stage: int, ranks: int, reference: int = 0
+    parameters: int,
+    activations: int,
+    *,
+    value_bytes: int,
+    zero_stage: int,
+    ranks: int,
+    reference: int = 0,
+    offload: str = "none",
 ) -> LearnerMemory:
     """Bytes of a DeepSpeed rank.
 
@@ -183,16 +195,22 @@ def learner_memory(
         activations: bytes, from the tokens a rank holds at a time.
         value_bytes: of a weight: 4 in float32, 2 in bfloat16.
         reference: bytes of a frozen model beside the policy; each rank holds all of it.
+        offload: what is in host memory instead: "optimizer", with gradients in float32 for its step, or "all", also the
+            weights.
     Source:
         ZeRO, Rajbhandari et al. 2020, section 3.
     """
     state_bytes = 12 if zero_stage >= 1 or value_bytes < 4 else 8
+    weights = _share(parameters * value_bytes, ranks if zero_stage >= 3 else 1)
+    optimizer = _share(parameters * state_bytes, ranks if zero_stage >= 1 else 1)
+    on_host = optimizer + _share(parameters * 4, ranks) if offload != "none" else 0
     return LearnerMemory(
-        weights=_share(parameters * value_bytes, ranks if zero_stage >= 3 else 1),
+        weights=0 if offload == "all" else weights,
         gradients=_share(parameters * value_bytes, ranks if zero_stage >= 2 else 1),
-        optimizer=_share(parameters * state_bytes, ranks if zero_stage >= 1 else 1),
+        optimizer=0 if offload != "none" else optimizer,
         activations=activations,
         reference=reference,
+        host=on_host + (weights if offload == "all" else 0),
     )
 
 
@@ -231,6 +249,8 @@ class Estimate:
         on_gpu: whether devices are GPUs; else all processes share the machine's memory.
         in_process: generator and learner are one process.
         gpu_memory_share: of a GPU, what its generator takes.
+        colocated: a generator and a learner share a GPU.
+        sleep_level: what the generator leaves free of it while the learner works, see `Resources.sleep_level`.
     """
 
     parameters: int
@@ -244,6 +264,8 @@ class Estimate:
     on_gpu: bool
     in_process: bool
     gpu_memory_share: float
+    colocated: bool
+    sleep_level: int
 
     @property
     def host_bytes(self) -> int:
@@ -253,18 +275,22 @@ class Estimate:
         return engines + processes * LIBRARY_BYTES
 
 
-def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool) -> Estimate:
+def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool, gpus: int | None = None) -> Estimate:
     """What the recipe's engines need for a model of that shape.
 
     A generator's cache is `kv_cache_gib` on a CPU; on a GPU it is what `gpu_memory_share` leaves, and counted here is
-    the least vLLM starts with: one sequence of the model's full length.
+    the least vLLM starts with: one sequence of the greatest length.
+
+    Args:
+        gpus: how many there are, by which it is known whether engines share them. None: they do, if they may.
     """
     resources = recipe.resources
     dtype = recipe.model.dtype if recipe.model.dtype != "auto" else ("bfloat16" if on_gpu else "float32")
     value_bytes = 4 if dtype == "float32" else 2
     parameters = count_parameters(shape)
     per_token = cache_bytes_per_token(shape, value_bytes)
-    cache = _share(per_token * shape.positions, resources.tensor_parallel)
+    longest = resources.max_tokens or min(shape.positions, MAX_TOKENS)
+    cache = _share(per_token * longest, resources.tensor_parallel)
     # a policy that is held near a reference stands beside it, whole on every rank
     references = any(isinstance(stage, OnPolicyStage) and stage.kl for stage in recipe.stages.values())
     # an implicit scorer is two models; each scorer is freed before the next is loaded
@@ -280,6 +306,7 @@ def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool) -> Estim
             zero_stage=resources.zero_stage,
             ranks=resources.learners,
             reference=parameters * value_bytes if references else 0,
+            offload=resources.offload,
         ),
         generator=GeneratorMemory(
             weights=_share(parameters * value_bytes, resources.tensor_parallel),
@@ -291,46 +318,8 @@ def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool) -> Estim
         on_gpu=on_gpu,
         in_process=resources.generator == "torch",
         gpu_memory_share=resources.gpu_memory_share,
-    )
-
-
-def fits(estimate: Estimate, memory_bytes: int) -> bool:
-    """Whether it fits: where `on_gpu`, a learner and a generator on one GPU of that memory; else all in that memory."""
-    if not estimate.on_gpu:
-        return estimate.host_bytes <= memory_bytes
-    share = estimate.gpu_memory_share
-    return (
-        estimate.generator.total + LIBRARY_BYTES <= share * memory_bytes
-        and estimate.learner.total + LIBRARY_BYTES <= (1 - share) * memory_bytes
-    )
-
-
-def check_memory(estimate: Estimate, memory_bytes: int) -> None:
-    """Refuse what does not fit.
-
-    Raises:
-        MachineError: with what is needed, what there is, and the settings that lower it.
-    """
-    if fits(estimate, memory_bytes):
-        return
-    learner, generator = estimate.learner, estimate.generator
-    parts = (
-        f"a learner rank needs {gib(learner.total)} (weights {gib(learner.weights)}, gradients "
-        f"{gib(learner.gradients)}, optimizer {gib(learner.optimizer)}, activations {gib(learner.activations)}"
-        f"{f', reference {gib(learner.reference)}' if learner.reference else ''}), "
-        f"a generator {gib(generator.total)} (weights {gib(generator.weights)}, cache {gib(generator.cache)}), "
-        f"and the libraries of each {gib(LIBRARY_BYTES)}"
-    )
-    if estimate.on_gpu:
-        share = estimate.gpu_memory_share
-        have = f"a GPU has {gib(memory_bytes)}, of which resources.gpu_memory_share {share} is the generator's"
-        cache = "move resources.gpu_memory_share, raise resources.tensor_parallel"
-    else:
-        have = f"{gib(estimate.host_bytes)} in all, and {gib(memory_bytes)} are free"
-        cache = "lower resources.kv_cache_gib, run fewer resources.generators or resources.learners"
-    raise MachineError(
-        f"too little memory: {parts}; {have}. Lower resources.micro_batch_tokens (activations), raise "
-        f"resources.zero_stage with more resources.learners, {cache}, or take a smaller model"
+        colocated=on_gpu and shares_gpus(resources, gpus, scorers=int(models > 0)),
+        sleep_level=resources.sleep_level,
     )
 
 

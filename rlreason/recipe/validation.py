@@ -42,6 +42,7 @@ def check_references(recipe: Recipe) -> list[Finding]:
         *_check_rewards(recipe),
         *_check_scorers(recipe),
         *_check_zero(recipe),
+        *_check_asynchrony(recipe),
     ]
 
 
@@ -176,6 +177,21 @@ def _check_zero(recipe: Recipe) -> Iterator[Finding]:
                     f"stages.{name}.{key}",
                     "does not go with resources.zero_stage 3, under which no rank holds the weights; use zero_stage 2",
                 )
+
+
+def _check_asynchrony(recipe: Recipe) -> Iterator[Finding]:
+    resources = recipe.resources
+    reasons = {
+        f"placement {resources.placement}": resources.placement == "colocated"
+        and "where sampling and learning take turns on a device; use placement disaggregated, or drop it",
+        f"weight_sync {resources.weight_sync}": resources.weight_sync in ("nccl", "files")
+        and "by which weights are fetched when they are loaded, and may be gone by then; use weight_sync host_memory",
+    }
+    for name, stage in recipe.stages.items():
+        if isinstance(stage, OnPolicy) and stage.asynchrony is not None:
+            for setting, reason in reasons.items():
+                if reason:
+                    yield Finding(f"stages.{name}.asynchrony", f"does not go with resources.{setting}, {reason}")
 
 
 def _arms_of(scorer: ScorerConfig) -> dict[str, str]:

@@ -18,7 +18,7 @@ from rlreason.recipe.fingerprints import fingerprint_folder
 from rlreason.recipe.partners import match_of
 from rlreason.recipe.schema import Evaluation
 from rlreason.recipe.scorers import PrmFolder
-from rlreason.recipe.sizes import Estimate, ModelShape, estimate_memory, read_shape, shape_of
+from rlreason.recipe.sizes import MAX_TOKENS, Estimate, ModelShape, estimate_memory, read_shape, shape_of
 from rlreason.recipe.stages import Mixture, OnPolicy
 from rlreason.recipe.validation import mixtures, resolve_model_folder, resolve_model_path
 from rlreason.rewards.listing import check_file
@@ -27,7 +27,6 @@ from rlreason.stages.several_turns import check_several_turns
 from rlreason.stages.task_files import build_with_files, fingerprint_task_files
 from rlreason.tasks.contract import Task
 
-MAX_TOKENS = 4096
 """Longest prompt and completion where the recipe does not say and the model would allow more."""
 
 
@@ -93,17 +92,27 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
     return BoundRecipe(loaded, tasks, model_path, scorer_folders, plan, max_tokens(recipe, model_path))
 
 
-def estimate_engines(bound: BoundRecipe, on_gpu: bool) -> Estimate | None:
-    """Memory the recipe's engines need; None where the model's type is not one whose sizes are known."""
+def estimate_engines(
+    bound: BoundRecipe, on_gpu: bool, *, gpus: int | None = None, shape: ModelShape | None = None
+) -> Estimate | None:
+    """Memory the recipe's engines need; None where the model's type is not one whose sizes are known.
+
+    Args:
+        gpus: how many there are, see `estimate_memory`.
+        shape: of another model in place of the recipe's.
+    """
+    shape = shape or _shape(bound)
+    return estimate_memory(bound.recipe, shape, on_gpu=on_gpu, gpus=gpus) if shape else None
+
+
+def _shape(bound: BoundRecipe) -> ModelShape | None:
     scratch = bound.recipe.model.scratch
     if scratch is not None:
         words = {word for task in bound.tasks.values() for word in task.words()}
         # a word stands in the vocabulary with and without a leading space, beside the 256 bytes
-        shape: ModelShape | None = shape_of(scratch, 2 * len(words) + 258)
-    else:
-        assert bound.model_path is not None
-        shape = read_shape(bound.model_path)
-    return estimate_memory(bound.recipe, shape, on_gpu=on_gpu) if shape else None
+        return shape_of(scratch, 2 * len(words) + 258)
+    assert bound.model_path is not None
+    return read_shape(bound.model_path)
 
 
 def pick(tasks: Mapping[str, Task], name: str | None) -> Task:

@@ -49,6 +49,16 @@ def test_engines_in_the_recipes_own_process_need_no_other_node():
     assert uniform_nodes(found, 8) == (1, found.head)
 
 
+def test_what_is_kept_in_host_memory_is_asked_for():
+    settings = {"generators": 2, "learners": 2, "accelerator": "cuda", "placement": "colocated"}
+    plain, sleeping = (needs(**settings, sleep_level=level).groups[0].node for level in (0, 1))
+    # 2 x (4 + 2.88) = 13.8, and asleep twice 2.88 more = 19.5
+    assert (plain.memory_gib - plain.shm_gib, sleeping.memory_gib - sleeping.shm_gib) == (14, 20)
+    plain, offloaded = (needs(**settings, offload=what).groups[1].node for what in ("none", "optimizer"))
+    # 2 x (4 + 2 x 2.88) = 19.5, and 12 / 2 + 4 / 2 bytes of each parameter for each rank more: 2 x 11.5 = 42.5
+    assert (plain.memory_gib - plain.shm_gib, offloaded.memory_gib - offloaded.shm_gib) == (20, 43)
+
+
 def test_a_scorer_has_a_node_of_its_own():
     asked = recipe()
     groups = cluster_needs(asked, replace(estimate(asked), scorer=10**9), 8).groups

@@ -83,6 +83,28 @@ def test_the_layout_on_gpus(load: Any) -> None:
     assert "in all" not in text
 
 
+def test_gpus_that_are_shared_or_too_few_are_told_with_what_to_change(load: Any) -> None:
+    colocated = "accelerator: cuda, placement: colocated, sleep_level: 1, offload: optimizer"
+    recipe = load(f"resources={{{colocated}, generators: 2, learners: 2}}").recipe
+    assert device_layout(recipe, estimate(recipe, on_gpu=True)) == (
+        "2 generators (vllm), 2 learner ranks (deepspeed, ZeRO 1, optimizer in host memory); 2 GPUs, each shared by a "
+        "generator and a learner, generators asleep at level 1 meanwhile; a local Ray"
+    )
+    text = shown(recipe, estimate(recipe, on_gpu=True), Machine(8, 64 * GIB, 1, 80 * GIB))
+    assert "NO, in a GPU's 80.0 GiB: the recipe asks for 2 generators and 2 learners that share GPUs" in text
+    assert "of host memory" in text
+    small = Machine(8, 64 * GIB, 2, GIB)
+    described = plan_json(build_plan(recipe, model_fingerprint="m"), recipe, estimate(recipe, on_gpu=True), small)
+    assert described["fits"] is False
+    assert [told.partition(" needs ")[0] for told in described["shortages"]] == [
+        "a generator",
+        "a learner rank at rest beside it",
+        "a learner rank while the generator sleeps",
+    ]
+    assert "raise resources.gpu_memory_share" in described["shortages"][0]
+    assert described["devices"]["sleep_level"] == 1 and described["devices"]["weight_sync"] == "host_memory"
+
+
 def test_the_layout_in_one_process(load: Any) -> None:
     recipe = load("resources={generator: torch, learner: torch}").recipe
     assert device_layout(recipe) == "generator and learner (torch) in this process, taking turns"

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rlreason.errors import MachineError, ModelError
+from rlreason.recipe.known_models import KNOWN_MODELS, find_shape
+from rlreason.recipe.room import check_memory, fits, gpu_demands
 from rlreason.recipe.schema import Architecture
 from rlreason.recipe.sizes import (
     GIB,
     LIBRARY_BYTES,
+    Estimate,
+    GeneratorMemory,
+    LearnerMemory,
     ModelShape,
     activation_bytes_per_token,
     cache_bytes_per_token,
-    check_memory,
     count_parameters,
     estimate_memory,
-    fits,
     gib,
     learner_memory,
     read_shape,
@@ -200,14 +204,102 @@ def test_the_engines_in_this_process_load_their_libraries_once(load: Any) -> Non
 
 
 def test_on_a_gpu_tensor_parallel_divides_and_bfloat16_halves(load: Any) -> None:
-    recipe = load("resources={tensor_parallel: 2, gpu_memory_share: 0.5}").recipe
+    recipe = load("resources={tensor_parallel: 2, gpu_memory_share: 0.5, micro_batch_tokens: 1}").recipe
     estimate = estimate_memory(recipe, SHAPE, on_gpu=True)
     assert estimate.dtype == "bfloat16"
     assert estimate.generator.weights == 1992 * 2 // 2
     assert estimate.generator.cache == 32 * 32 // 2  # one sequence of 32 positions, 32 bytes a token, two devices
-    larger = max(estimate.learner.total, estimate.generator.total)
-    assert fits(estimate, 2 * (larger + LIBRARY_BYTES))
-    assert not fits(estimate, 2 * (larger + LIBRARY_BYTES) - 2)
+
+
+def test_the_cache_holds_one_sequence_of_the_greatest_length_that_is_asked_for(load: Any) -> None:
+    long = replace(SHAPE, positions=100_000)
+    for settings, tokens in (("{}", 4096), ("{max_tokens: 9000}", 9000)):
+        estimate = estimate_memory(load(f"resources={settings}").recipe, long, on_gpu=True)
+        assert estimate.generator.cache == tokens * 32
+
+
+@pytest.mark.parametrize(
+    ("offload", "weights", "optimizer", "host"),
+    [
+        ("none", 500, 3000, 0),
+        # 1000 parameters over four ranks: 12 bytes of states, and 4 of gradients for the step on the host
+        ("optimizer", 500, 0, 3000 + 1000),
+        ("all", 0, 0, 3000 + 1000 + 500),
+    ],
+)
+def test_what_is_offloaded_is_of_the_host_and_not_of_the_device(
+    offload: str, weights: int, optimizer: int, host: int
+) -> None:
+    memory = learner_memory(1000, 7, value_bytes=2, zero_stage=3, ranks=4, offload=offload)
+    assert (memory.weights, memory.optimizer, memory.host) == (weights, optimizer, host)
+    assert memory.total == weights + optimizer + 500 + 7
+
+
+def test_engines_on_one_gpu_divide_its_memory_take_turns_in_it_or_have_their_own(load: Any) -> None:
+    mib = 2**20
+    generator, learner = GeneratorMemory(60 * mib, 40 * mib), LearnerMemory(0, 0, 300 * mib, 500 * mib)
+    asked = estimate_memory(load("resources={gpu_memory_share: 0.25}").recipe, SHAPE, on_gpu=True)
+    asked = replace(asked, generator=generator, learner=learner)
+
+    def rooms(estimate: Estimate) -> list[tuple[int, float]]:
+        return [(demand.need - LIBRARY_BYTES, demand.room / mib) for demand in gpu_demands(estimate, 1000 * mib)]
+
+    own, shared = (replace(asked, colocated=colocated) for colocated in (False, True))
+    assert rooms(own) == [(100 * mib, 250), (800 * mib, 1000)]
+    assert rooms(shared) == [(100 * mib, 250), (800 * mib, 750)]
+    # asleep, the generator leaves all but its libraries; awake, it has a learner at rest beside it
+    assert rooms(replace(shared, sleep_level=1)) == [
+        (100 * mib, 250),
+        (300 * mib, 750),
+        (800 * mib, 1000 - LIBRARY_BYTES / mib),
+    ]
+
+
+def test_each_engine_s_room_decides_whether_they_fit(load: Any) -> None:
+    asked = estimate_memory(load("resources={gpu_memory_share: 0.5}").recipe, SHAPE, on_gpu=True)
+    larger = max(asked.learner.total, asked.generator.total)
+    assert fits(asked, 2 * (larger + LIBRARY_BYTES))
+    assert not fits(asked, 2 * (larger + LIBRARY_BYTES) - 2)
+
+
+def test_whether_engines_share_follows_placement_and_the_gpus_there_are(load: Any) -> None:
+    def colocated(settings: str, gpus: int | None, on_gpu: bool = True) -> bool:
+        return estimate_memory(load(f"resources={{{settings}}}").recipe, SHAPE, on_gpu=on_gpu, gpus=gpus).colocated
+
+    assert [colocated("generators: 2", gpus) for gpus in (None, 2, 3)] == [True, True, False]
+    assert colocated("placement: colocated", 8) and not colocated("placement: disaggregated", 1)
+    assert not colocated("tensor_parallel: 2", None)
+    assert not colocated("generators: 2", None, on_gpu=False)
+
+
+KNOWN = {  # name -> parameters as counted from the released weights
+    "smollm2-135m": 134_515_008,
+    "smollm2-360m": 361_821_120,
+    "smollm2-1.7b": 1_711_376_384,
+    "qwen2.5-0.5b": 494_032_768,
+    "qwen2.5-1.5b": 1_543_714_304,
+    "qwen2.5-3b": 3_085_938_688,
+    "qwen2.5-7b": 7_615_616_512,
+    "qwen2.5-14b": 14_770_033_664,
+    "qwen2.5-32b": 32_763_876_352,
+    "llama-3.1-8b": 8_030_261_248,
+    "llama-3.1-70b": 70_553_706_496,
+}
+
+
+def test_models_known_by_name_have_the_parameters_of_the_released_ones() -> None:
+    assert {name: count_parameters(shape) for name, shape in KNOWN_MODELS.items()} == KNOWN
+    assert find_shape("Qwen2.5-7B") == KNOWN_MODELS["qwen2.5-7b"]
+
+
+def test_a_model_is_known_by_its_folder_or_its_config_too(tmp_path: Path) -> None:
+    config_folder(tmp_path, PUBLISHED["SmolLM2-135M"][0])
+    assert find_shape(str(tmp_path)) == find_shape(str(tmp_path / "config.json")) == KNOWN_MODELS["smollm2-135m"]
+    with pytest.raises(ModelError, match=r"--model 'qwen2\.5-7' is not one of .*qwen2\.5-7b"):
+        find_shape("qwen2.5-7")
+    config_folder(tmp_path, {"model_type": "gpt2"})
+    with pytest.raises(ModelError, match=r"is of a type whose sizes are not known; give one of smollm2-135m"):
+        find_shape(str(tmp_path))
 
 
 def test_what_does_not_fit_is_refused_with_figures_and_remedies(load: Any) -> None:
