@@ -219,7 +219,7 @@ def measured_stages(run: Path, other_than: str = "") -> dict[str, tuple[Measured
     found = {}
     for id, planned in plan.stages.items():
         config = recipe.stages.get(planned.name)
-        if not isinstance(config, OnPolicy) or config.draws_more:
+        if not isinstance(config, OnPolicy) or config.draws_more or config.asynchrony is not None:
             continue
         measured = _measured(folder, id, config)
         if measured is not None:
@@ -229,7 +229,7 @@ def measured_stages(run: Path, other_than: str = "") -> dict[str, tuple[Measured
     if not found:
         raise UserError(
             f"{run} has no records of an RL stage that draws once an update (dynamic_sampling draws more "
-            "often); run a recipe with such a stage first"
+            "often) and takes turns with the learner (asynchrony does not); run a recipe with such a stage first"
         )
     return found
 

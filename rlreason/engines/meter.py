@@ -6,6 +6,7 @@ that is used up) belongs to the stages. Counted are requests and tokens, not tim
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -89,8 +90,9 @@ def preference_spending(pairs: PreferencePairs, batch_pairs: int, cost: Transfor
     ]
 
 
-class Meter:
-    """What engines did since it was last asked."""
+class Meter(threading.local):
+    """What engines did since it was last asked, for each thread by itself: where one samples and another learns, each
+    can say what its own work cost."""
 
     def __init__(self, cost: TransformerCost | None = None) -> None:
         """`cost`: of the policy; None: its sizes are not known, and neither are the operations."""
@@ -99,8 +101,8 @@ class Meter:
         self._prompts: set[bytes] = set()
 
     def take(self) -> Spending:
-        """What was done since the last call. A prompt that several requests sent meanwhile counts once."""
-        spent = replace(self._spent, prompts=len(self._prompts))
+        """What was done since this thread's last call. A prompt that several requests sent meanwhile counts once."""
+        spent = replace(self._spent, prompts=self._spent.prompts + len(self._prompts))
         self._spent = Spending()
         self._prompts = set()
         return spent

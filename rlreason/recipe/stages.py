@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from rlreason.recipe.asynchrony import Asynchrony
 from rlreason.recipe.config import Config
 from rlreason.recipe.curricula import PLANNED_CURRICULA, CurriculumConfig, UniformCurriculum
 from rlreason.recipe.match import Match
@@ -44,6 +45,8 @@ class Supervised(Config):
     optimizer: Optimizer
     checkpoint_every: PositiveInt = 100
     """Updates between resumable checkpoints."""
+    keep_last: PositiveInt = 1
+    """Resumable checkpoints that stay, the newest; more than one where a damaged one must not cost the stage."""
 
 
 class Pretrain(Supervised):
@@ -101,8 +104,19 @@ class OnPolicy(Config):
     made."""
     max_skipped: NonNegativeInt = 3
     """Updates in a row that may make no step because the loss was not a number; the next one stops the run."""
+    scoring_shares: PositiveInt = 1
+    """Parts in which an update's prompts are sampled, each scored while the next is sampled. 1: scoring begins when all
+    are. More pays where rewards take long, and costs where a part is too small to keep the generators busy. Like the
+    number of generators, it changes results by no more than the last digits of log-probabilities."""
+    asynchrony: Asynchrony | None = None
+    """Sample ahead of the learner; {} for one step. None: sampling and learning take turns."""
     checkpoint_every: PositiveInt = 10
     """Updates between resumable checkpoints."""
+    keep_last: PositiveInt = 1
+    """Resumable checkpoints that stay, the newest; more than one where a damaged one must not cost the stage."""
+    keep_models_every: PositiveInt | None = None
+    """Updates between models that stay in the stage's models/, Hugging Face directories to evaluate later; None: only
+    the model of the end stays."""
 
     @property
     def length_is_open(self) -> bool:
@@ -131,6 +145,15 @@ class OnPolicy(Config):
             raise ValueError(
                 f"prompts_per_update {self.prompts_per_update} cannot be split into {self.minibatches} minibatches; "
                 "choose a divisor"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _stale_rollouts_can_be_reweighted(self) -> OnPolicy:
+        if self.asynchrony is not None and self.asynchrony.when_stale == "reweight" and self.correction is None:
+            raise ValueError(
+                "asynchrony.when_stale reweight needs importance weights: give a `correction: {}`, or use when_stale "
+                "drop"
             )
         return self
 

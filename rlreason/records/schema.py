@@ -92,6 +92,7 @@ ROLLOUTS = pa.schema(
         pa.field("generator_logprobs", pa.list_(pa.float32()), nullable=False),  # 0 for what an environment said
         pa.field("learner_mismatch", pa.float64(), nullable=False),  # mean |learner - generator| logprob, NaN unknown
         pa.field("seed", pa.int64(), nullable=False),
+        pa.field("policy_versions", pa.list_(pa.int32())),  # of each token; null: `policy_version` all of them
     ]
 )
 """One row a rollout of an RL stage."""
@@ -126,6 +127,18 @@ CURRICULUM = pa.schema(
 )
 """One row a bandit arm of an update of an RL stage."""
 
+TIMELINE = pa.schema(
+    [
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("update", pa.int32(), nullable=False),  # that learned from the work, not the one under way
+        pa.field("actor", pa.string(), nullable=False),  # "generators", "rewards", "learners"
+        pa.field("phase", pa.string(), nullable=False),  # "load", "generate", "score", "learn", "sync"
+        pa.field("start", pa.float64(), nullable=False),  # seconds of the epoch
+        pa.field("end", pa.float64(), nullable=False),
+    ]
+)
+"""One row a piece of work of an asynchronous RL stage; in what lies between them an actor waited."""
+
 BASE_LOGPROBS = pa.schema(
     [
         pa.field("stage", pa.string(), nullable=False),  # the evaluation whose completion it is
@@ -139,7 +152,7 @@ BASE_LOGPROBS = pa.schema(
 )
 """One row a right derivation of an arm that went on by reinforcement learning: how likely its base would write it."""
 
-ADDED = frozenset({"turns"})
+ADDED = frozenset({"turns", "policy_versions"})
 """Nullable columns that came after files of this version had been written: one without them holds nulls there."""
 
 TABLES: dict[str, pa.Schema] = {
@@ -150,5 +163,6 @@ TABLES: dict[str, pa.Schema] = {
     "rollouts": ROLLOUTS,
     "steps": STEPS,
     "curriculum": CURRICULUM,
+    "timeline": TIMELINE,
     "base_logprobs": BASE_LOGPROBS,
 }

@@ -136,6 +136,10 @@ class Report(_Entry):
     curricula: dict[str, Any] = {}
     ledger: dict[str, Any] = {}
     """What arms and stages spent, and how near controls came to their partners' budgets."""
+    pipelines: dict[str, Any] = {}
+    """Asynchronous stages: how busy each side was, and how stale what they learned from."""
+    incidents: list[Any] = []
+    """What broke while the run went on, oldest first."""
     verdict: Any = None
     """The verdicts, where the recipe asks for them."""
     errors: Any = None

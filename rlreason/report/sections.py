@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlreason.errors import RecordsError
-from rlreason.records import RunFolder
+from rlreason.records import RunFolder, read_incidents
 from rlreason.report.curricula import cell_colors, curriculum_charts, curriculum_table, summarise_curricula
 from rlreason.report.errors import summarise_errors
 from rlreason.report.errors_figures import error_charts, kind_colors, way_colors
 from rlreason.report.errors_tables import PARTS, error_tables
+from rlreason.report.faults import fault_table, told
 from rlreason.report.figures import Chart, arm_styles
 from rlreason.report.ledger import budget_tables, summarise_budgets
+from rlreason.report.pipeline import COLORS, pipeline_charts, pipeline_table, summarise_pipelines
 from rlreason.report.provenance import incident_table
 from rlreason.report.reward_tables import reward_tables
 from rlreason.report.summary import Summary
@@ -91,8 +93,24 @@ def _budgets(folder: RunFolder, summary: Summary) -> Section:
     return Section(told={"ledger": budgets.as_json()}, tables={"budgets": budget_tables(budgets, summary)})
 
 
+def _pipeline(folder: RunFolder, summary: Summary) -> Section:
+    pipelines, timeline = summarise_pipelines(folder, summary)
+    if not pipelines:
+        return Section()
+    return Section(
+        told={"pipelines": {each.stage: each.as_json() for each in pipelines}},
+        tables={"pipeline": pipeline_table(pipelines)},
+        charts=pipeline_charts(pipelines, timeline),
+        shown={"colors": COLORS},
+    )
+
+
 def _incidents(folder: RunFolder, summary: Summary) -> Section:
-    return Section(tables={"incidents": incident_table(summary)})
+    broken = read_incidents(folder)
+    return Section(
+        told={"incidents": told(broken)},
+        tables={"incidents": incident_table(summary), "faults": fault_table(broken)},
+    )
 
 
 BUILDERS: dict[str, Callable[[RunFolder, Summary], Section]] = {
@@ -101,6 +119,7 @@ BUILDERS: dict[str, Callable[[RunFolder, Summary], Section]] = {
     "curricula": _curricula,
     "rewards": _rewards,
     "budgets": _budgets,
+    "pipeline": _pipeline,
     "incidents": _incidents,
 }
 """Every part by name, in the order in which they are made."""

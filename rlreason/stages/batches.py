@@ -20,6 +20,7 @@ def policy_batch(
     *,
     returns: np.ndarray | None = None,
     proximal_logprobs: np.ndarray | None = None,
+    version: int | None = None,
 ) -> PolicyBatch:
     """The rollouts of an optimizer update. Unscored ones carry weight 0, and those cut off by length where the recipe
     masks them; so does what an environment said.
@@ -28,6 +29,7 @@ def policy_batch(
         credit: [P, G, T], the advantage of each token, padded behind a completion's last.
         scored: [P, G].
         returns, proximal_logprobs: [P, G, T], see `PolicyBatch`.
+        version: of the learner's weights; None: they sampled all of it.
     """
     completions = [rollout.completion for group in groups for rollout in group.rollouts]
     lengths = np.array([len(completion.tokens) for completion in completions], dtype=np.int32)
@@ -53,7 +55,18 @@ def policy_batch(
         proximal_logprobs=flat(proximal_logprobs),
         returns=flat(returns),
         loss_mask=mask,
+        current=None if version is None else sampled_by(completions, version),
     )
+
+
+def sampled_by(completions: Sequence[Completion], version: int) -> np.ndarray | None:
+    """[sum of lengths] bool, the tokens of these that the policy's `version` sampled; None: all of them."""
+    versions = [
+        np.full(len(item.tokens), item.policy_version) if item.policy_versions is None else item.policy_versions
+        for item in completions
+    ]
+    own = np.concatenate(versions) == version
+    return None if own.all() else own
 
 
 def sampled_mask(completions: Sequence[Completion]) -> np.ndarray:

@@ -31,6 +31,7 @@ class _Episode:
         most: turns that the policy has.
         pieces, logprobs, own: what stands behind the prompt, turn by answer: tokens, log-probabilities (0 for answers),
             whether the policy sampled it.
+        versions: of the policy, of each token of each piece; answers have that of the token before.
         turns: the policy's texts.
         said: all texts, in order.
     """
@@ -43,11 +44,11 @@ class _Episode:
     pieces: list[np.ndarray] = field(default_factory=list)
     logprobs: list[np.ndarray] = field(default_factory=list)
     own: list[bool] = field(default_factory=list)
+    versions: list[np.ndarray] = field(default_factory=list)
     turns: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     finish: FinishReason = "stop"
     failure: str = ""
-    policy_version: int = 0
 
     @property
     def left(self) -> int:
@@ -58,15 +59,16 @@ class _Episode:
         """[P + T] int32, what the policy reads before its next turn."""
         return np.concatenate([self.prompt, *self.pieces])
 
-    def _add(self, tokens: np.ndarray, logprobs: np.ndarray, own: bool, text: str) -> None:
+    def _add(self, tokens: np.ndarray, logprobs: np.ndarray, versions: np.ndarray, own: bool, text: str) -> None:
         self.pieces.append(tokens)
         self.logprobs.append(logprobs)
+        self.versions.append(versions)
         self.own.append(own)
         self.said.append(text)
 
-    def write(self, tokens: np.ndarray, logprobs: np.ndarray, stopped: bool, text: str) -> bool:
+    def write(self, tokens: np.ndarray, logprobs: np.ndarray, versions: np.ndarray, stopped: bool, text: str) -> bool:
         """Take the policy's turn; whether the environment is to answer."""
-        self._add(tokens, logprobs, True, text)
+        self._add(tokens, logprobs, versions, True, text)
         self.turns.append(text)
         self.finish = "stop" if stopped else "length"
         return stopped and len(self.turns) < self.most
@@ -79,21 +81,25 @@ class _Episode:
         if len(tokens) >= self.left:  # it would leave no room for another turn
             self.finish = "length"
             return False
-        self._add(tokens, np.zeros(len(tokens), dtype=np.float32), False, answer.observation)
+        versions = np.repeat(self.versions[-1][-1:], len(tokens))
+        self._add(tokens, np.zeros(len(tokens), dtype=np.float32), versions, False, answer.observation)
         return True
 
     def completion(self) -> Completion:
+        versions = np.concatenate(self.versions)
+        oldest = int(versions.min())
         return Completion(
             prompt_tokens=self.prompt,
             tokens=np.concatenate(self.pieces),
             generator_logprobs=np.concatenate(self.logprobs),
             text="".join(self.said),
             finish_reason=self.finish,
-            policy_version=self.policy_version,
+            policy_version=oldest,
             seed=self.seed,
             loss_mask=np.repeat(self.own, [len(piece) for piece in self.pieces]),
             turns=tuple(self.turns),
             failure=self.failure,
+            policy_versions=None if (versions == oldest).all() else versions,
         )
 
 
@@ -144,11 +150,16 @@ def _write(context: Context, playing: Sequence[_Episode], turn: int, settings: S
     samples = [(tokens[:left], logprobs[:left]) for left, (tokens, logprobs) in zip(lefts, batch.split(), strict=True)]
     texts = context.codec.decode([tokens for tokens, _ in samples])
     waiting = []
-    for episode, (tokens, logprobs), length, stopped, text in zip(
-        playing, samples, batch.lengths.tolist(), batch.stopped.tolist(), texts, strict=True
+    for episode, (tokens, logprobs), versions, length, stopped, text in zip(
+        playing,
+        samples,
+        batch.split_versions(),
+        batch.lengths.tolist(),
+        batch.stopped.tolist(),
+        texts,
+        strict=True,
     ):
-        if turn == 0:
-            episode.policy_version = batch.policy_version
-        if episode.write(tokens, logprobs, stopped and len(tokens) == length, text):
+        own = np.full(length, batch.policy_version, dtype=np.int32) if versions is None else versions
+        if episode.write(tokens, logprobs, own[: len(tokens)], stopped and len(tokens) == length, text):
             waiting.append(episode)
     return waiting

@@ -1,26 +1,23 @@
-"""Reinforcement learning: on-policy, group-relative, synchronous. One update reads as one line of calls, top to bottom.
+"""Reinforcement learning: group-relative, from rollouts as they come. One update reads as one line of calls.
 
-    pick problems -> generate -> score -> advantages -> credit -> learn -> sync -> record
+    take rollouts (pick problems -> generate -> score) -> advantages -> credit -> learn -> sync -> record
 
-What any of these does is elsewhere; here is their order, their timing, and what a killed stage resumes from.
+Rollouts come from a source: drawn by turns with the learning (`sources`), or ahead of it (`pipeline`). What any of
+these does is elsewhere; here is their order, their timing, and what a killed stage resumes from.
 """
 
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from rlreason.algorithms.advantages import rewards_differ
 from rlreason.algorithms.seeding import derive_seed
-from rlreason.engines.checkpoints import PARTIAL, finish, newest_state, promote
+from rlreason.engines.checkpoints import PARTIAL, finish, partial_of, state_name, whole_state, writing
 from rlreason.engines.protocols import PolicySettings
-from rlreason.errors import CheckpointError, RunFailed, ScoringFailed
+from rlreason.errors import RunFailed
 from rlreason.recipe.plan import PlannedStage
 from rlreason.recipe.stages import OnPolicyStage
 from rlreason.records.run_folder import read_json, write_json
@@ -30,98 +27,19 @@ from rlreason.stages.allowance import allowance_of, within_samples
 from rlreason.stages.audit import outcome_metrics, step_metrics
 from rlreason.stages.batches import padded, policy_batch
 from rlreason.stages.context import MODEL, Context
-from rlreason.stages.ledger import spent_by_updates
-from rlreason.stages.rollouts import complete, rollout_columns, sampling_settings, score
+from rlreason.stages.draws import Clock
+from rlreason.stages.ledger import keep_spending, spent_by_updates
+from rlreason.stages.pipeline import Pipeline, timeline_columns
+from rlreason.stages.rollouts import rollout_columns
 from rlreason.stages.schedule import Schedule
-from rlreason.stages.steps import score_steps, scorer_model
+from rlreason.stages.sources import Batch, Outcome, RolloutSource, TurnByTurn
+from rlreason.stages.spares import read_spares, write_spares
+from rlreason.stages.steps import scorer_model
 from rlreason.stages.updates import UpdateLog
-from rlreason.types import Group, Problem
+from rlreason.types import Group
 
-LEARNER = "learner"
 LOOP = "loop.json"
-
-
-class Clock:
-    """Seconds by phase of one update; what no phase claims is "other"."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._phases: dict[str, float] = {}
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Time what happens within."""
-        start = time.perf_counter()
-        yield
-        self._phases[name] = self._phases.get(name, 0.0) + time.perf_counter() - start
-
-    def metrics(self) -> dict[str, float]:
-        """seconds, seconds_PHASE for each, and seconds_other."""
-        total = time.perf_counter() - self._start
-        named = {f"seconds_{name}": seconds for name, seconds in self._phases.items()}
-        return {"seconds": total, **named, "seconds_other": total - sum(named.values())}
-
-
-def rewards_of(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray]:
-    """(rewards [P, G] float with NaN where unscored, scored [P, G] bool).
-
-    Raises:
-        ScoringFailed: not one rollout could be scored; names the most frequent cause.
-    """
-    rewards = np.array(
-        [
-            [np.nan if rollout.score.reward is None else rollout.score.reward for rollout in group.rollouts]
-            for group in groups
-        ]
-    )
-    scored = ~np.isnan(rewards)
-    if not scored.any():
-        causes = [rollout.score.failure for group in groups for rollout in group.rollouts]
-        common = max(set(causes), key=causes.count)
-        raise ScoringFailed(
-            f"none of {rewards.size} rollouts could be scored; {causes.count(common)} times: {common}. "
-            "No step was made; mend the reward and run again (the run resumes)"
-        )
-    return rewards, scored
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """The scored groups of an update.
-
-    Attributes:
-        groups: P of them, all that were sampled.
-        rewards: [P, G] float, NaN where unscored.
-        scored: [P, G] bool.
-        trained: [K] int, the groups that the update learns from.
-    """
-
-    groups: list[Group]
-    rewards: np.ndarray
-    scored: np.ndarray
-    trained: np.ndarray
-
-
-def draw_groups(
-    context: Context, stage: PlannedStage, config: OnPolicyStage, update: int, schedule: Schedule, clock: Clock
-) -> Drawn:
-    """Problems picked, sampled and scored; with dynamic sampling until enough groups have something to teach."""
-    groups: list[Group] = []
-    rounds = config.dynamic_sampling.max_rounds if config.dynamic_sampling else 1
-    for _ in range(rounds):
-        problems = schedule.next(config.prompts_per_update)
-        seeds = sample_seeds(stage, update, problems, config.group_size)
-        with clock.phase("generate"):
-            completions = complete(context, problems, seeds, sampling_settings(config.sampling))
-        with clock.phase("score"):
-            groups += score_steps(context, stage, score(context, problems, completions))
-        rewards, scored = rewards_of(groups)
-        differ = rewards_differ(rewards, scored)
-        if differ.sum() >= config.prompts_per_update:
-            break
-    # those with something to teach first, each kind in the order drawn
-    order = np.argsort(~differ, kind="stable") if config.dynamic_sampling else np.arange(len(groups))
-    return Drawn(groups, rewards, scored, np.sort(order[: config.prompts_per_update]))
+MODELS = "models"
 
 
 def learn(
@@ -146,35 +64,39 @@ def learn(
             config,
             returns=None if assigned.returns is None else assigned.returns[cut],
             proximal_logprobs=None if proximal is None else proximal[cut],
+            version=None if config.asynchrony is None else update - 1,
         )
         step = (update - 1) * config.minibatches + number + 1
-        collected.append(context.engines.learner.update(batch, step, on_policy=number == 0))
+        on_policy = number == 0 and (batch.current is None or bool(batch.current.any()))
+        collected.append(context.engines.learner.update(batch, step, on_policy=on_policy))
     names = dict.fromkeys(name for metrics in collected for name in metrics)
     return {name: float(np.mean([metrics[name] for metrics in collected if name in metrics])) for name in names}
 
 
 def run_update(
-    context: Context, stage: PlannedStage, config: OnPolicyStage, update: int, schedule: Schedule
+    context: Context, stage: PlannedStage, config: OnPolicyStage, update: int, source: RolloutSource
 ) -> dict[str, float]:
     """One RL step; returns its metrics."""
     clock = Clock()
-    drawn = draw_groups(context, stage, config, update, schedule, clock)
+    batch = source.take(update, clock)
+    drawn = batch.drawn
     groups, rewards, scored, trained = drawn.groups, drawn.rewards, drawn.scored, drawn.trained
     with clock.phase("learn"):
         chosen = [groups[index] for index in trained]
         assigned = assign(context, chosen, rewards[trained], scored[trained], config)
         learned = learn(context, chosen, assigned, scored[trained], update, config)
     with clock.phase("sync"):
-        context.engines.generator.load_weights(context.engines.learner.weights(), policy_version=update)
+        source.serve(update, context.engines.learner.weights())
     advantages, informative = np.zeros(rewards.shape), np.zeros(len(groups), dtype=bool)
     advantages[trained] = assigned.advantages
     informative[trained] = np.abs(assigned.credit).max(axis=(1, 2)) > 0
     columns = rollout_columns(stage.id, update, groups, advantages, learned["mismatch_mean"])
     write_part(context.folder, "rollouts", stage.id, update, columns)
-    shown = schedule.observe(groups, rewards, advantages, scored)
-    where = {"stage": [stage.id] * len(shown["arm"]), "update": [update] * len(shown["arm"])}
-    write_part(context.folder, "curriculum", stage.id, update, {**where, **shown})
+    source.observe(Outcome(update, drawn, advantages))
     timing = clock.metrics()
+    if config.asynchrony is not None:
+        spans = timeline_columns(stage.id, update, [*batch.spans, *clock.spans])
+        write_part(context.folder, "timeline", stage.id, update, spans)
     sampled = sum(rollout.completion.sampled_tokens for group in groups for rollout in group.rollouts)
     return {
         **outcome_metrics(groups, rewards, informative),
@@ -183,39 +105,73 @@ def run_update(
         **timing,
         "sampled_groups": float(len(groups)),
         "completions_per_second": rewards.size / timing["seconds"],
-        "generated_tokens_per_second": sampled / timing["seconds_generate"],
+        "generated_tokens_per_second": sampled / drawn.generate_s,
         "trained_tokens_per_second": learned["trained_tokens"] * config.minibatches / timing["seconds_learn"],
+        **batch.figures,
     }
 
 
-def sample_seeds(stage: PlannedStage, update: int, problems: Sequence[Problem], group_size: int) -> list[list[int]]:
-    """[P][G] seeds that follow from what they are for: order, workers and restarts change none of them."""
-    return [
-        [derive_seed(stage.seed, stage.id, update, problem.id, sample) for sample in range(group_size)]
-        for problem in problems
-    ]
+def save_state(
+    context: Context,
+    stage: PlannedStage,
+    config: OnPolicyStage,
+    update: int,
+    schedule: Schedule,
+    spare: Mapping[int, Batch],
+    skipped: int,
+) -> None:
+    """Everything the stage resumes from, as one folder that appears whole, written while the stage goes on.
+
+    Args:
+        spare: rollouts that are sampled for later updates.
+        skipped: updates in a row, up to this one, that made no step.
+    """
+    folder = context.state(stage.id).resolve() / state_name(update)
+    partial = partial_of(folder)
+    with writing(partial):
+        write_spares(partial, spare)
+        write_json(partial / LOOP, {"schedule": schedule.state_dict(), "skipped": skipped})
+    about = {"recipe": context.recipe.name, "stage": stage.id, "update": update}
+    context.engines.learner.save_state(folder, about, config.keep_last)
 
 
-def save_state(context: Context, stage: PlannedStage, update: int, schedule: Schedule) -> None:
-    """Everything the stage resumes from, as one folder that appears whole."""
-    partial = context.state(stage.id).resolve() / f"update-{update:06d}{PARTIAL}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    context.engines.learner.save_state(partial / LEARNER)
-    write_json(partial / LOOP, {"stage": stage.id, "update": update, "schedule": schedule.state_dict()})
-    promote(partial)
+def restore_state(context: Context, stage: PlannedStage, schedule: Schedule) -> tuple[int, int, Path | None]:
+    """(updates done, how many of the last made no step, folder) of the newest whole state; (0, 0, None) without one."""
+    saved = whole_state(context.state(stage.id).resolve(), stage.id, context.progress.note)
+    if saved is None:
+        return 0, 0, None
+    before, now = saved.about["ranks"], context.recipe.resources.learners
+    if before != now:
+        context.progress.note(
+            f"{saved.folder.name} was saved by {before} learner rank(s), and {now} go on with it: sums are added in "
+            "another order, so the updates may differ in their last digits"
+        )
+    loop = read_json(saved.folder / LOOP)
+    schedule.load_state_dict(loop["schedule"])
+    return int(saved.about["update"]), int(loop["skipped"]), saved.folder
 
 
-def restore_state(context: Context, stage: PlannedStage, schedule: Schedule) -> tuple[int, Path | None]:
-    """(updates done, learner state) of the newest whole state; (0, None) where there is none."""
-    newest = newest_state(context.state(stage.id))
-    if newest is None:
-        return 0, None
-    state = read_json(newest / LOOP)
-    if state["stage"] != stage.id:
-        raise CheckpointError(f"{newest} is the state of stage {state['stage']}, not of {stage.id}; move it away")
-    schedule.load_state_dict(state["schedule"])
-    return int(state["update"]), newest.resolve() / LEARNER
+def keep_model(context: Context, stage: PlannedStage, update: int) -> None:
+    """Write the model as it is now to the stage's models/, where it stays."""
+    partial = partial_of(context.folder.stage(stage.id).resolve() / MODELS / state_name(update))
+    context.engines.learner.save_model(partial)
+    finish(partial)
+
+
+def source_of(
+    context: Context,
+    stage: PlannedStage,
+    config: OnPolicyStage,
+    schedule: Schedule,
+    done: int,
+    spare: Mapping[int, Batch],
+) -> RolloutSource:
+    """Where the updates after `done` get their rollouts from; `spare` are those that were drawn for them already."""
+    weights = context.engines.learner.weights()
+    if config.asynchrony is not None:
+        return Pipeline(context, stage, config, config.asynchrony, schedule, done=done, weights=weights, spare=spare)
+    context.engines.generator.load_weights(weights, policy_version=done)
+    return TurnByTurn(context, stage, config, schedule)
 
 
 def policy_settings(context: Context, stage: PlannedStage, config: OnPolicyStage, parent: Path) -> PolicySettings:
@@ -257,32 +213,37 @@ def run_rl(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, 
     config = within_samples(stage.config, allowance)
     random = np.random.default_rng(derive_seed(stage.seed, stage.id, "curriculum"))
     schedule = Schedule(context.tasks, config, random)
-    done, learner_state = restore_state(context, stage, schedule)
+    done, skipped, state = restore_state(context, stage, schedule)
     context.progress.stage_started(stage, config.updates, "updates", done)
-    for table in ("rollouts", "curriculum"):
+    for table in ("rollouts", "curriculum", "timeline"):
         drop_parts_from(context.folder, table, stage.id, done + 1)
     if allowance is not None:
         allowance.take(spent_by_updates(context.folder, stage.id, through=done))
     log = UpdateLog(context.folder, stage.id, config.checkpoint_every)
-    learner, generator = context.engines.learner, context.engines.generator
+    learner = context.engines.learner
     if stage.scorer is not None:
         assert context.engines.scorer is not None, "started where the recipe has scorers"
         context.engines.scorer.load(scorer_model(context, stage.scorer, stage.seed))
-    learner.begin(parent.resolve(), policy_settings(context, stage, config, parent), learner_state)
+    spare = read_spares(state) if state is not None else {}
+    learner.begin(parent.resolve(), policy_settings(context, stage, config, parent), state)
     try:
-        generator.load_weights(learner.weights(), policy_version=done)
-        skipped = 0
-        for update in range(done + 1, config.updates + 1):
-            metrics = run_update(context, stage, config, update, schedule)
-            spent = context.meter.take()
-            log.add(update, {**metrics, **spent.metrics()})
-            skipped = skipped + 1 if metrics["skipped"] == 1 else 0  # a share of the minibatches
-            check_skipped(stage, skipped, config.max_skipped)
-            context.progress.stage_advanced(stage, update, metrics)
-            if allowance is not None and allowance.take(spent):
-                break
-            if update % config.checkpoint_every == 0 and update < config.updates:
-                save_state(context, stage, update, schedule)
+        with source_of(context, stage, config, schedule, done, spare) as source:
+            for update in range(done + 1, config.updates + 1):
+                metrics = run_update(context, stage, config, update, source)
+                spent = context.meter.take()
+                log.add(update, {**metrics, **spent.metrics()})
+                skipped = skipped + 1 if metrics["skipped"] == 1 else 0  # a share of the minibatches
+                check_skipped(stage, skipped, config.max_skipped)
+                context.progress.stage_advanced(stage, update, metrics)
+                if allowance is not None and allowance.take(spent):
+                    break
+                if update % config.checkpoint_every == 0 and update < config.updates:
+                    save_state(context, stage, config, update, schedule, source.settle(), skipped)
+                if config.keep_models_every and update % config.keep_models_every == 0:
+                    keep_model(context, stage, update)
+                source.release()
+        if config.asynchrony is not None:
+            keep_spending(context, stage, "rollouts that no update took")
         log.flush(update)
         output = (context.folder.stage(stage.id) / f"{MODEL}{PARTIAL}").resolve()
         shutil.rmtree(output, ignore_errors=True)

@@ -63,11 +63,12 @@ def _answer_once(
             generator_logprobs=logprobs,
             text=text,
             finish_reason="stop" if stopped else "length",
-            policy_version=batch.policy_version,
+            policy_version=batch.policy_version if versions is None else int(versions.min()),
             seed=seed,
+            policy_versions=versions,
         )
-        for prompt, (tokens, logprobs), text, stopped, seed in zip(
-            repeated, samples, texts, batch.stopped.tolist(), flat_seeds, strict=True
+        for prompt, (tokens, logprobs), versions, text, stopped, seed in zip(
+            repeated, samples, batch.split_versions(), texts, batch.stopped.tolist(), flat_seeds, strict=True
         )
     ]
     ends = np.cumsum([len(own) for own in seeds]).tolist()
@@ -164,4 +165,5 @@ def rollout_columns(
         "generator_logprobs": [rollout.completion.generator_logprobs for rollout in rollouts],
         "learner_mismatch": [mismatch] * len(rollouts),
         "seed": [rollout.completion.seed for rollout in rollouts],
+        "policy_versions": [rollout.completion.policy_versions for rollout in rollouts],
     }

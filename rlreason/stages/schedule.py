@@ -54,24 +54,36 @@ class Schedule:
     def _curriculum(self) -> Curriculum:
         return self._scheduler.curriculum
 
+    @property
+    def probabilities(self) -> Mapping[str, float]:
+        """Bandit arm -> probability with which the newest problems were drawn."""
+        return self._probabilities
+
     def next(self, n: int) -> list[Problem]:
         """The next n problems."""
         self._probabilities = self._curriculum.probabilities()
         return self._scheduler.next(n)
 
     def observe(
-        self, groups: Sequence[Group], rewards: np.ndarray, advantages: np.ndarray, scored: np.ndarray
+        self,
+        groups: Sequence[Group],
+        rewards: np.ndarray,
+        advantages: np.ndarray,
+        scored: np.ndarray,
+        probabilities: Mapping[str, float] | None = None,
     ) -> dict[str, list[Any]]:
         """Tell the curriculum what an update showed, and say what it knew and learned.
 
         Args:
             groups: P scored groups; of whichever update they were drawn in.
             rewards, advantages: [P, G] float. scored: [P, G] bool.
+            probabilities: those with which the groups' problems were drawn; None: the newest.
         Returns:
             One row a bandit arm, as columns of the table `curriculum` but for stage and update.
         """
         outcomes = self._payer.outcomes(groups, rewards, advantages, scored)
         self._curriculum.observe(outcomes)
+        probabilities = self._probabilities if probabilities is None else probabilities
         arms = self._scheduler.arms
         drawn = Counter(arm_of(group.problem) for group in groups)
         lost: Counter[str] = Counter()
@@ -81,7 +93,7 @@ class Schedule:
         unlocked = set(gate.unlocked()) if gate else set(arms)
         return {
             "arm": list(arms),
-            "probability": [self._probabilities[arm] for arm in arms],
+            "probability": [probabilities[arm] for arm in arms],
             "drawn": [drawn[arm] for arm in arms],
             "unscored": [lost[arm] for arm in arms],
             "payoff": [_mean(outcomes.get(arm), "payoffs") for arm in arms],

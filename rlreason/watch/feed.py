@@ -11,15 +11,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from rlreason.errors import RecordsError, UserError
-from rlreason.records import ManifestRecord, PlanRecord, RunFolder, read_manifest, read_plan
+from rlreason.records import ManifestRecord, PlanRecord, RunFolder, read_manifest, read_plan, read_table
 from rlreason.records.documents import PlanStage
 from rlreason.records.lines import JsonLines
 from rlreason.watch.parts import Curriculum, NewestDerivations, RowCount
 from rlreason.watch.series import Series
-from rlreason.watch.timeline import Span, spans
+from rlreason.watch.timeline import Span, recorded_spans, spans
 from rlreason.watch.view import StageState, View, figures_of, total_of
 
-INCIDENTS = "incidents.jsonl"
 MOST_INCIDENTS = 50
 NEWEST_SPANS = 40
 """Updates of the stage looked at whose phases are drawn."""
@@ -35,7 +34,7 @@ class Feed:
         self.version = 0
         self.series: dict[str, Series] = {}
         self._metrics = JsonLines(folder.metrics_path)
-        self._incident_lines = JsonLines(folder.path / INCIDENTS)
+        self._incident_lines = JsonLines(folder.incidents_path)
         self._incidents: list[dict[str, Any]] = []
         self._done: dict[str, float] = {}
         self._seen: tuple[object, ...] = ()
@@ -101,7 +100,13 @@ class Feed:
     def timeline(self) -> tuple[list[Span], dict[str, str], list[dict[str, Any]]]:
         """(the spans of all updates of all stages, names of the stages by identity, incidents), for a trace."""
         names = {stage.id: stage.label for stage in self.view().stages}
-        found = [span for identity, series in self.series.items() for span in spans(identity, series)]
+        rows = read_table(self.folder, "timeline", self.series)
+        recorded = {str(stage): recorded_spans(own) for stage, own in rows.groupby("stage")}
+        found = [
+            span
+            for identity, series in self.series.items()
+            for span in recorded.get(identity) or spans(identity, series)
+        ]
         return found, names, self._incidents
 
     def _read_plan(self) -> PlanRecord:

@@ -11,9 +11,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlreason.watch.series import Series
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ACTORS = {
     "generate": "generators",
@@ -60,6 +63,13 @@ def spans(stage: str, series: Series, newest: int | None = None) -> list[Span]:
             at += length
         clock = at
     return found
+
+
+def recorded_spans(rows: pd.DataFrame) -> list[Span]:
+    """The spans of an asynchronous stage, whose actors wrote down when they worked; `rows` of the table `timeline`."""
+    return [
+        Span(row.stage, row.update, row.actor, row.phase, row.start, row.end, dated=True) for row in rows.itertuples()
+    ]
 
 
 def _phases(series: Series) -> list[tuple[str, Sequence[float]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -188,3 +189,22 @@ def test_an_episode_that_goes_on_is_no_new_sample():
     generator.generate(tokens(6, 6), [0, 1], SamplingSettings(1.0, 1.0, 4, continued=True))
     spent = meter.take()
     assert (spent.samples, spent.sampled_tokens, spent.prompts) == (2, 10, 1)
+
+
+def test_each_thread_is_told_what_its_own_work_cost():
+    meter = Meter()
+    meter.add(Spending(updates=1))
+    found = []
+
+    def sample() -> None:
+        meter.add(Spending(samples=3), [b"a", b"b", b"a"])
+        found.append(meter.take())
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    thread.join()
+    assert (found[0].samples, found[0].prompts, found[0].updates) == (3, 2, 0)
+    # what one thread hands over to another is counted there, prompts and all
+    meter.add(found[0])
+    both = meter.take()
+    assert (both.samples, both.prompts, both.updates) == (3, 2, 1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from rlreason.stages.audit import outcome_metrics, step_metrics
-from rlreason.stages.rl import rewards_of
+from rlreason.stages.draws import rewards_of
 from rlreason.types import Score, Step, StepScore
 from tests.stages.groups import failed, group
 

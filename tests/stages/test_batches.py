@@ -54,3 +54,14 @@ def test_what_stands_in_rows_is_flattened_and_back():
     assert batch.returns is not None and batch.returns.tolist() == [11, 12, 13, 14, 15]
     assert batch.proximal_logprobs is not None and batch.proximal_logprobs.tolist() == [-1, -2, -3, -4, -5]
     np.testing.assert_array_equal(padded(batch.returns, batch.lengths), [[11, 12, 0], [13, 14, 15]])
+
+
+def test_tokens_of_other_weights_are_told_apart_where_there_are_such():
+    groups = [group("a", ([3, 4], Score(1.0)), ([5, 6, 7], Score(0.0)))]
+    credit, scored = np.zeros((1, 2, 3)), np.ones((1, 2), bool)
+    assert policy_batch(groups, credit, scored, config()).current is None
+    assert policy_batch(groups, credit, scored, config(), version=0).current is None
+    assert not policy_batch(groups, credit, scored, config(), version=1).current.any()
+    # the second went on under the next version
+    object.__setattr__(groups[0].rollouts[1].completion, "policy_versions", np.array([0, 1, 1]))
+    assert policy_batch(groups, credit, scored, config(), version=1).current.tolist() == [False] * 3 + [True] * 2

@@ -7,7 +7,8 @@ import pytest
 from rlreason.engines.protocols import PolicyBatch
 from rlreason.errors import ScoringFailed
 from rlreason.stages.advantages import Assigned
-from rlreason.stages.rl import Clock, learn, rewards_of
+from rlreason.stages.draws import Clock, rewards_of
+from rlreason.stages.rl import learn
 from rlreason.types import Score
 from tests.stages.groups import config, failed, group
 
@@ -50,6 +51,24 @@ def test_minibatches_are_numbered_on_and_only_the_first_is_on_policy():
     # the third batch of rollouts in two halves: optimizer updates 5 and 6
     assert notebook.asked == [([1, 3, 1, 4], 5, True), ([1, 5, 1, 6], 6, False)]
     assert metrics["loss"] == 5.5
+
+
+def test_stale_rollouts_are_held_against_the_generator_only_where_it_had_the_learner_s_weights():
+    assigned = Assigned(np.zeros((2, 1)), np.zeros((2, 1, 2)))
+
+    def asked(update: int, second: list[int] | None = None) -> bool:
+        groups = [group("a", ([3, 4], Score(1.0))), group("b", ([5, 6], Score(0.0)))]
+        if second is not None:
+            object.__setattr__(groups[1].rollouts[0].completion, "policy_versions", np.array(second))
+        notebook = Notebook()
+        context = SimpleNamespace(engines=SimpleNamespace(learner=notebook))
+        learn(context, groups, assigned, np.ones((2, 1), bool), update, config(asynchrony={}))
+        return notebook.asked[0][2]
+
+    # version 0 sampled all of it, and update 1 learns with version 0; update 2 with version 1
+    assert asked(update=1)
+    assert not asked(update=2)
+    assert asked(update=2, second=[0, 1])
 
 
 def test_a_clock_accounts_for_all_the_time():

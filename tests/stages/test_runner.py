@@ -234,8 +234,8 @@ def test_a_kill_between_the_model_and_its_done_mark_is_survived(recipe, whole, t
 def test_a_state_of_another_stage_is_refused(recipe, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(recipe, tmp_path, progress=Recorder(stop=("rl", 3)))
-    loop = next(tmp_path.glob("stages/rl-*/state/update-000002/loop.json"))
-    loop.write_text(loop.read_text().replace(stage_folder(tmp_path, "rl").name, "rl-0000000000"))
+    manifest = next(tmp_path.glob("stages/rl-*/state/update-000002/manifest.json"))
+    manifest.write_text(manifest.read_text().replace(stage_folder(tmp_path, "rl").name, "rl-0000000000"))
     with pytest.raises(CheckpointError, match=r"is the state of stage rl-0000000000, not of rl-.*; move it away"):
         run(recipe, tmp_path)
 

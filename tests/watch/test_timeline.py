@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rlreason.errors import RecordsError, UserError
+from rlreason.records import write_part
 from rlreason.watch.feed import Feed
 from rlreason.watch.series import Series
 from rlreason.watch.timeline import busy_shares, moment_of, spans
@@ -106,3 +107,24 @@ def test_a_run_without_updates_has_no_trace_and_a_bad_path_is_named(tmp_path: Pa
     tell(folder, "sft-0", [1], seconds=2.0)
     with pytest.raises(UserError, match=r"none/trace.json cannot be written: No such file or directory; give another"):
         write_trace(Feed(folder), tmp_path / "none" / "trace.json")
+
+
+def test_an_asynchronous_stage_is_traced_as_its_actors_wrote_down(tmp_path: Path):
+    folder = planned_run(tmp_path / "run")
+    begin(folder, "rl-0")
+    tell(folder, "rl-0", [1], at=1010.0, seconds=5.0, seconds_wait=2.0, seconds_learn=3.0)
+    rows = {
+        "stage": ["rl-0", "rl-0"],
+        "update": [2, 1],
+        "actor": ["generators", "learners"],
+        "phase": ["generate", "learn"],
+        "start": [1004.0, 1005.0],
+        "end": [1009.0, 1008.0],
+    }
+    write_part(folder, "timeline", "rl-0", 1, rows)
+    write_trace(Feed(folder), tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    work = {event["name"]: (event["ts"] / 1e6, event["dur"] / 1e6) for event in events if event["ph"] == "X"}
+    # both at once, the learner a second into the generators' five; waits are what is left
+    assert (work["generate"], work["learn"]) == ((0.0, 5.0), (1.0, 3.0))
+    assert "wait" not in work
