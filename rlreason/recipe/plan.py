@@ -40,6 +40,7 @@ _NO_IDENTITY = {
     "scoring_shares",
     "keep_last",
     "keep_models_every",
+    "keep_best",
     "mismatch_tolerance",
     "max_skipped",
     "k",

@@ -117,6 +117,9 @@ class OnPolicy(Config):
     keep_models_every: PositiveInt | None = None
     """Updates between models that stay in the stage's models/, Hugging Face directories to evaluate later; None: only
     the model of the end stays."""
+    keep_best: PositiveInt | None = None
+    """Of these so many stay, those with the highest mean reward over the updates since the one before; None: all. No
+    verdict looks at them, since the best of several is chosen by noise too."""
 
     @property
     def length_is_open(self) -> bool:
@@ -145,6 +148,15 @@ class OnPolicy(Config):
             raise ValueError(
                 f"prompts_per_update {self.prompts_per_update} cannot be split into {self.minibatches} minibatches; "
                 "choose a divisor"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _best_of_kept_models(self) -> OnPolicy:
+        if self.keep_best is not None and self.keep_models_every is None:
+            raise ValueError(
+                f"keep_best {self.keep_best} without keep_models_every: no model is kept but the last; say how many "
+                "updates lie between models, or drop keep_best"
             )
         return self
 

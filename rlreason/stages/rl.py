@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from rlreason.stages.audit import outcome_metrics, step_metrics
 from rlreason.stages.batches import padded, policy_batch
 from rlreason.stages.context import MODEL, Context
 from rlreason.stages.draws import Clock
+from rlreason.stages.kept_models import KeptModels
 from rlreason.stages.ledger import keep_spending, spent_by_updates
 from rlreason.stages.pipeline import Pipeline, timeline_columns
 from rlreason.stages.rollouts import rollout_columns
@@ -39,7 +41,6 @@ from rlreason.stages.updates import UpdateLog
 from rlreason.types import Group
 
 LOOP = "loop.json"
-MODELS = "models"
 
 
 def learn(
@@ -116,46 +117,36 @@ def save_state(
     stage: PlannedStage,
     config: OnPolicyStage,
     update: int,
-    schedule: Schedule,
     spare: Mapping[int, Batch],
-    skipped: int,
+    loop: Mapping[str, Any],
 ) -> None:
     """Everything the stage resumes from, as one folder that appears whole, written while the stage goes on.
 
     Args:
         spare: rollouts that are sampled for later updates.
-        skipped: updates in a row, up to this one, that made no step.
+        loop: what this loop itself goes on from, as `restore_state` returns it.
     """
     folder = context.state(stage.id).resolve() / state_name(update)
     partial = partial_of(folder)
     with writing(partial):
         write_spares(partial, spare)
-        write_json(partial / LOOP, {"schedule": schedule.state_dict(), "skipped": skipped})
+        write_json(partial / LOOP, loop)
     about = {"recipe": context.recipe.name, "stage": stage.id, "update": update}
     context.engines.learner.save_state(folder, about, config.keep_last)
 
 
-def restore_state(context: Context, stage: PlannedStage, schedule: Schedule) -> tuple[int, int, Path | None]:
-    """(updates done, how many of the last made no step, folder) of the newest whole state; (0, 0, None) without one."""
+def restore_state(context: Context, stage: PlannedStage) -> tuple[int, Mapping[str, Any], Path | None]:
+    """(updates done, `loop` of `save_state`, folder) of the newest whole state; (0, {}, None) without one."""
     saved = whole_state(context.state(stage.id).resolve(), stage.id, context.progress.note)
     if saved is None:
-        return 0, 0, None
+        return 0, {}, None
     before, now = saved.about["ranks"], context.recipe.resources.learners
     if before != now:
         context.progress.note(
             f"{saved.folder.name} was saved by {before} learner rank(s), and {now} go on with it: sums are added in "
             "another order, so the updates may differ in their last digits"
         )
-    loop = read_json(saved.folder / LOOP)
-    schedule.load_state_dict(loop["schedule"])
-    return int(saved.about["update"]), int(loop["skipped"]), saved.folder
-
-
-def keep_model(context: Context, stage: PlannedStage, update: int) -> None:
-    """Write the model as it is now to the stage's models/, where it stays."""
-    partial = partial_of(context.folder.stage(stage.id).resolve() / MODELS / state_name(update))
-    context.engines.learner.save_model(partial)
-    finish(partial)
+    return int(saved.about["update"]), read_json(saved.folder / LOOP), saved.folder
 
 
 def source_of(
@@ -213,7 +204,11 @@ def run_rl(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, 
     config = within_samples(stage.config, allowance)
     random = np.random.default_rng(derive_seed(stage.seed, stage.id, "curriculum"))
     schedule = Schedule(context.tasks, config, random)
-    done, skipped, state = restore_state(context, stage, schedule)
+    done, loop, state = restore_state(context, stage)
+    if state is not None:
+        schedule.load_state_dict(loop["schedule"])
+    skipped = loop.get("skipped", 0)  # updates in a row, up to this one, that made no step
+    kept = KeptModels(context, stage, config, loop.get("rewards", ()))
     context.progress.stage_started(stage, config.updates, "updates", done)
     for table in ("rollouts", "curriculum", "timeline"):
         drop_parts_from(context.folder, table, stage.id, done + 1)
@@ -237,10 +232,11 @@ def run_rl(context: Context, stage: PlannedStage, parent: Path) -> Mapping[str, 
                 context.progress.stage_advanced(stage, update, metrics)
                 if allowance is not None and allowance.take(spent):
                     break
+                kept.add(update, metrics["reward_mean"])
                 if update % config.checkpoint_every == 0 and update < config.updates:
-                    save_state(context, stage, config, update, schedule, source.settle(), skipped)
-                if config.keep_models_every and update % config.keep_models_every == 0:
-                    keep_model(context, stage, update)
+                    spare = source.settle()  # the schedule is asked at rest
+                    loop = {"schedule": schedule.state_dict(), "skipped": skipped, "rewards": kept.rewards}
+                    save_state(context, stage, config, update, spare, loop)
                 source.release()
         if config.asynchrony is not None:
             keep_spending(context, stage, "rollouts that no update took")

@@ -77,6 +77,7 @@ MISTAKES = [
     ("model.scratch.heads", 3, "model.scratch: width 64 / heads 3 must be a head size of 32, 64, 96 or 128", "heads 2"),
     ("stages.atomic.data.0.texts", True, "stages.atomic.data[0]: give either `cells: [...]`", ""),
     ("stages.rl.data.0", {"texts": True}, "stages.rl: `data` has `texts: true`, which cannot be scored", ""),
+    ("stages.rl.keep_best", 2, "stages.rl: keep_best 2 without keep_models_every", ""),
     ("stages.rl.minibatches", 3, "stages.rl: prompts_per_update 4 cannot be split into 3 minibatches", ""),
     (
         "resources",

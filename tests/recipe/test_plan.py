@@ -105,6 +105,7 @@ KEEPS = [
     "stages.atomic.keep_last=3",
     "stages.rl.keep_last=3",
     "stages.rl.keep_models_every=2",
+    "stages.rl={keep_models_every: 2, keep_best: 1}",
     "stages.rl.mismatch_tolerance=0.5",
     "rewards.workers=4",
     "evaluation.k=[2]",

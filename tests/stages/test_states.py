@@ -11,6 +11,7 @@ import pytest
 from rlreason.engines import state_writer
 from rlreason.engines.checkpoints import verify
 from rlreason.errors import CheckpointError
+from rlreason.records import RunFolder, read_table
 from tests.stages.small import Recorder, assert_same_results, run, write_recipe
 
 
@@ -114,6 +115,24 @@ def test_models_stay_at_the_updates_asked_for_and_stage_identities_do_not_change
     for model in kept.iterdir():
         assert {"config.json", "model.safetensors", "tokenizer.json"} <= {path.name for path in model.iterdir()}
     assert not (kept.parent / "state").exists()
+
+
+def test_of_the_models_those_of_the_highest_reward_stay_after_a_kill_too(recipe, tmp_path):
+    # states lie after updates 2 and 4, models after 3, 6 and 9: the killed run goes on in the middle of a window
+    keep = ("stages.rl.keep_models_every=3", "stages.rl.keep_best=1", "stages.rl.updates=9")
+    run(recipe, tmp_path / "whole", *keep)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, tmp_path / "stopped", *keep, progress=Recorder(stop=("rl", 5)))
+    run(recipe, tmp_path / "stopped", *keep)
+    folder = RunFolder(tmp_path / "whole")
+    updates = read_table(folder, "updates").query("metric == 'reward_mean' and stage.str.startswith('rl-')")
+    means = updates.sort_values("update")["value"].to_numpy().reshape(3, 3).mean(axis=1)
+    best = max(range(3), key=lambda index: (means[index], index))
+    for name in ("whole", "stopped"):
+        (kept,) = (tmp_path / name).glob("stages/rl-*/models")
+        assert names(kept) == [f"update-{3 * best + 3:06d}"]
+        told = json.loads((kept / names(kept)[0] / "kept.json").read_text())
+        assert told == {"update": 3 * best + 3, "reward_mean": pytest.approx(means[best])}
 
 
 def test_a_state_of_another_number_of_ranks_is_gone_on_from_and_it_is_said(recipe, whole, tmp_path):
