@@ -118,7 +118,10 @@ def cluster_needs(recipe: Recipe, estimate: Estimate, gpus_per_node: int) -> Clu
             ("scorer", int(estimate.scorer > 0), 1, estimate.scorer, HOST_BYTES + whole),
         ]
         groups = tuple(
-            _group(name, count, gpus, on_host if estimate.on_gpu else on_cpu + LIBRARY_BYTES, shm, cores, most)
+            _group(
+                *(name, count, gpus, on_host if estimate.on_gpu else on_cpu + LIBRARY_BYTES),
+                *(estimate.saved_bytes if name == "learner" else 0, shm, cores, most),
+            )
             for name, count, gpus, on_cpu, on_host in kinds
             if count
         )
@@ -133,10 +136,15 @@ def cluster_needs(recipe: Recipe, estimate: Estimate, gpus_per_node: int) -> Clu
     )
 
 
-def _group(name: str, count: int, gpus: int, host_bytes: int, shm: int, cores: int, most: int) -> Group:
-    """Engines on as few nodes as hold them all evenly, so that no GPU is asked for in vain."""
+def _group(name: str, count: int, gpus: int, host_bytes: int, once: int, shm: int, cores: int, most: int) -> Group:
+    """Engines on as few nodes as hold them all evenly, so that no GPU is asked for in vain.
+
+    Args:
+        host_bytes: of each engine.
+        once: bytes that one of all engines needs beside; any node may be the one that holds it.
+    """
     a_node = max(part for part in range(1, count + 1) if count % part == 0 and (part == 1 or part * gpus <= most))
-    memory = math.ceil(a_node * host_bytes / GIB) + shm
+    memory = math.ceil((a_node * host_bytes + once) / GIB) + shm
     return Group(name, count // a_node, a_node, Node(a_node * gpus * cores, a_node * gpus, memory, shm))
 
 

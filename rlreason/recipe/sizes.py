@@ -22,6 +22,8 @@ GIB = 2**30
 LIBRARY_BYTES = int(0.6 * GIB)
 """What an engine process holds before any weight: resident memory with vLLM imported is 0.59 GiB, with DeepSpeed and
 transformers 0.38 (CPU builds); on a GPU this stands for the CUDA context, which is of that order."""
+SAVED_BYTES = 12
+"""A parameter, on the host of rank 0 while a state is written: its float32 weight and AdamW's two moments."""
 MAX_TOKENS = 4096
 """Longest prompt and completion together where the recipe does not say; the model's positions where these are fewer."""
 SCRATCH_VOCABULARY = 1024
@@ -268,11 +270,16 @@ class Estimate:
     sleep_level: int
 
     @property
+    def saved_bytes(self) -> int:
+        """Of the host of learner rank 0, while a state is written; less where adapters are trained."""
+        return SAVED_BYTES * self.parameters
+
+    @property
     def host_bytes(self) -> int:
         """All engines together with their libraries: what a machine without a GPU must have free."""
         processes = 1 if self.in_process else self.learners + self.generators + (self.scorer > 0)
         engines = self.learners * self.learner.total + self.generators * self.generator.total + self.scorer
-        return engines + processes * LIBRARY_BYTES
+        return engines + self.saved_bytes + processes * LIBRARY_BYTES
 
 
 def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool, gpus: int | None = None) -> Estimate:

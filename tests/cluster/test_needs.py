@@ -17,12 +17,12 @@ def test_nodes_of_a_model_of_known_size_by_hand():
     found = needs(generators=2, tensor_parallel=2, learners=4)
     # bfloat16 weights: 1,543,714,304 x 2 bytes = 2.88 GiB; shared memory twice that, rounded up each: 2 x 3 = 6 GiB
     # both generators on one node: 2 engines x (2 GPUs x 4 GiB + 2.88) = 21.8 -> 22 + 6
-    # four learners: 4 x (4 + 2 x 2.88) = 39.0 -> 40 + 6
+    # four learners: 4 x (4 + 2 x 2.88) = 39.0, and 12 bytes a parameter for one that writes a state, 17.3: 57 + 6
     generators, learners = found.groups
     assert (generators.name, generators.count, generators.engines) == ("generator", 1, 2)
     assert generators.node == Node(cores=16, gpus=4, memory_gib=28, shm_gib=6)
     assert (learners.name, learners.count, learners.engines) == ("learner", 1, 4)
-    assert learners.node == Node(cores=16, gpus=4, memory_gib=46, shm_gib=6)
+    assert learners.node == Node(cores=16, gpus=4, memory_gib=63, shm_gib=6)
     # the driver's 4 GiB, one scoring worker's 2 GiB, shared memory; no GPU
     assert found.head == Node(cores=3, gpus=0, memory_gib=12, shm_gib=6)
     assert found.gpus == 8
@@ -55,8 +55,9 @@ def test_what_is_kept_in_host_memory_is_asked_for():
     # 2 x (4 + 2.88) = 13.8, and asleep twice 2.88 more = 19.5
     assert (plain.memory_gib - plain.shm_gib, sleeping.memory_gib - sleeping.shm_gib) == (14, 20)
     plain, offloaded = (needs(**settings, offload=what).groups[1].node for what in ("none", "optimizer"))
-    # 2 x (4 + 2 x 2.88) = 19.5, and 12 / 2 + 4 / 2 bytes of each parameter for each rank more: 2 x 11.5 = 42.5
-    assert (plain.memory_gib - plain.shm_gib, offloaded.memory_gib - offloaded.shm_gib) == (20, 43)
+    # 2 x (4 + 2 x 2.88) + 17.3 to write a state = 36.8, and 12 / 2 + 4 / 2 bytes of each parameter for each rank more:
+    # 2 x 11.5 = 59.8
+    assert (plain.memory_gib - plain.shm_gib, offloaded.memory_gib - offloaded.shm_gib) == (37, 60)
 
 
 def test_a_scorer_has_a_node_of_its_own():

@@ -110,14 +110,14 @@ def test_shellcheck_would_find_something(tmp_path: Path):
 def test_the_job_asks_for_what_the_recipe_needs(script: Path):
     asked = [line.removeprefix("#SBATCH ") for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
     # 2 generators x 2 GPUs and 4 learners on machines of 4: two nodes; memory by hand in test_needs: the learners'
-    # (46 - 6) / 4 = 10 GiB for each of 4 GPUs, and the head's 12
+    # 63 - 6 = 57 GiB with 4 GPUs, and the head's 12
     assert asked == [
         "--job-name=rlreason-my-recipe-v2",
         "--nodes=2",
         "--ntasks-per-node=1",
         "--cpus-per-task=19",
         "--gpus-per-node=4",
-        "--mem=52G",
+        "--mem=69G",
         "--time=2-00:00",
         "--output=rlreason-my-recipe-v2-%j.log",
         "--open-mode=append",
