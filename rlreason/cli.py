@@ -151,7 +151,9 @@ def plan(
         typer.Option(metavar="NAME|DIR", help="Size it for this model instead, such as qwen2.5-7b; nothing is loaded."),
     ] = None,
     gpus: Annotated[int | None, typer.Option(min=0, help="Size it for that many GPUs, not this machine's.")] = None,
-    gpu_memory: Annotated[float, typer.Option(min=1, metavar="GIB", help="Of each GPU, with --gpus.")] = 80.0,
+    gpu_memory: Annotated[
+        float | None, typer.Option(min=1, metavar="GIB", help="Of each GPU, with --gpus; left out: 80.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a recipe will do: its stages, what the arms share, sizes, memory, devices. Starts nothing.
@@ -179,8 +181,10 @@ def plan(
         _freeze(bound.loaded, output, as_json)
         return
     resources, machine = bound.recipe.resources, this_machine()
+    if gpu_memory is not None and gpus is None:
+        raise UserError(f"--gpu-memory {gpu_memory:g} is of the GPUs that --gpus counts; give both, or drop it")
     if gpus is not None:
-        machine = replace(machine, gpus=gpus, gpu_memory_bytes=int(gpu_memory * GIB))
+        machine = replace(machine, gpus=gpus, gpu_memory_bytes=int((gpu_memory or 80) * GIB))
     here = machine if resources.address is None or gpus is not None else None
     shape = find_shape(model) if model else None
     known = None if here is None else here.gpus

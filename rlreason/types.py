@@ -206,7 +206,7 @@ class Incident:
         done: what was done about it.
         lost: what has to be done again, or is lost.
         detect_s: seconds from the last sign of life until it was given up; None: not measured.
-        recover_s: seconds from then until what broke was at work again; None: it was not, or not measured.
+        recover_s: seconds from then until what broke was at work again; None: it is not (yet), or not measured.
     """
 
     actor: str

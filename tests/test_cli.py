@@ -91,6 +91,8 @@ def test_plan_sizes_a_recipe_for_a_model_and_gpus_that_are_not_here(
     small = plan("--gpus", "1")
     assert (small["fits"], small["memory"]["colocated"]) == (True, True)
     assert plan("--gpus", "0")["memory"]["on_gpu"] is False
+    assert call(monkeypatch, "plan", "quickstart", "--gpu-memory", "24") == 2
+    assert "--gpu-memory 24 is of the GPUs that --gpus counts; give both" in capsys.readouterr().err
     assert call(monkeypatch, "plan", "quickstart", "--model", "qwen9") == 2
     assert "--model 'qwen9' is not one of smollm2-135m" in capsys.readouterr().err
 

@@ -127,7 +127,8 @@ def promote(partial: Path, about: Mapping[str, Any], keep: int = 1) -> Path:
     (partial / MANIFEST).write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     final = finish(partial)
     for old in saved_states(final.parent)[:-keep]:
-        shutil.rmtree(old)
+        # the new state stands, whatever the disk says of an old one; the next state's turn tries again
+        shutil.rmtree(old, ignore_errors=True)
     return final
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,12 @@ from rlreason.engines.protocols import (
 )
 from rlreason.engines.trl_stage import Place, zero_config
 from rlreason.engines.weights import PackedWeights, TensorForm, by_layer, form_of, pack_stream, pack_weights
+
+COLLECTIVE_LIMIT = timedelta(hours=1)
+"""Longest that ranks wait for each other: they do while one waits for a slow disk to take the state before. It is no
+watch on them: Ray and pulses find a rank that died or hangs, and one that raises ends the wait of the others
+(`orchestration.fleet`).
+"""
 
 
 class DeepSpeedLearner:
@@ -79,7 +86,8 @@ class DeepSpeedLearner:
         # Compiling DeepSpeed's shared-memory all-reduce takes half a minute and a C++ compiler, and only its inference
         # engine uses it.
         deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-        deepspeed.init_distributed("gloo" if accelerator == "cpu" else "nccl", verbose=False)
+        backend = "gloo" if accelerator == "cpu" else "nccl"
+        deepspeed.init_distributed(backend, verbose=False, timeout=COLLECTIVE_LIMIT)
         self._rank, self._ranks = rank, ranks
         self._device = torch.device("cpu" if accelerator == "cpu" else "cuda:0")
         self._dtype = getattr(torch, dtype)

@@ -178,8 +178,8 @@ class VllmGenerator:
     def sleep(self) -> None:
         """Leave the GPU to a learner until there is something to generate or to load."""
         if self._sleep_level and not self._asleep:
+            self._asleep = True  # also where it raises on the way: what it has given up must be waked
             self._llm.sleep(level=self._sleep_level)
-            self._asleep = True
 
     def _wake(self) -> None:
         if self._asleep:

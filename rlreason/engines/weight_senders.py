@@ -76,26 +76,17 @@ def make_sender(
         folder: needed for "files".
         endpoint: needed for "nccl"; rank 0 and all generators meet there at the same time.
     """
-
-    def nccl() -> WeightSender:
+    if kind == "nccl":
         from rlreason.engines.vllm_direct import NcclSender
 
         assert endpoint is not None, "weight_sync nccl without an endpoint"
         return NcclSender(learner, rank, endpoint)
-
-    def ipc() -> WeightSender:
+    if kind == "ipc":
         from rlreason.engines.vllm_direct import IpcSender
 
         return IpcSender(learner, rank)
-
-    def files() -> WeightSender:
+    if kind == "files":
         assert folder is not None, "weight_sync files without a folder"
         return FileSender(learner.weights, folder)
-
-    builders: dict[str, Callable[[], WeightSender]] = {
-        "host_memory": lambda: HostMemorySender(learner.weights),
-        "files": files,
-        "nccl": nccl,
-        "ipc": ipc,
-    }
-    return builders[kind]()
+    assert kind == "host_memory", f"weight_sync {kind}"
+    return HostMemorySender(learner.weights)

@@ -7,14 +7,15 @@ that the actor moves.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import ray
@@ -34,6 +35,9 @@ from rlreason.engines.protocols import (
 )
 from rlreason.engines.weight_senders import TravellingWeights, make_sender
 from rlreason.engines.weights import Endpoint
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 PROGRESS = "progress"
 """The concurrency group of methods that answer while another one runs; actors are made with one thread for it."""
@@ -137,8 +141,31 @@ class ScorerActor:
         return self._scorer.score(batch)
 
 
+def gpu_is_shared() -> bool:
+    """Whether Ray gave the actor that asks a part of a GPU."""
+    return 0 < ray.get_runtime_context().get_assigned_resources().get("GPU", 0) < 1
+
+
+def leaving_room(method: Callable[Concatenate[LearnerActor, P], R]) -> Callable[Concatenate[LearnerActor, P], R]:
+    """What torch keeps of freed memory goes back to a GPU that is shared, or the generator there could not wake."""
+
+    @functools.wraps(method)
+    def leaving(actor: LearnerActor, *arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return method(actor, *arguments, **named)
+        finally:
+            if actor.shares_gpu:
+                import torch
+
+                torch.cuda.empty_cache()
+
+    return leaving
+
+
 class LearnerActor:
     """A DeepSpeed rank."""
+
+    shares_gpu: bool
 
     def __init__(self, log: Path, threads: int | None) -> None:
         redirect_output(log)
@@ -167,6 +194,7 @@ class LearnerActor:
         from rlreason.engines.deepspeed_learner import DeepSpeedLearner
 
         self._learner = DeepSpeedLearner(**options)
+        self.shares_gpu = gpu_is_shared()
         self._rank = options["rank"]
         if weight_sync != "nccl":
             self._sender = make_sender(weight_sync, self._learner, self._rank, folder)
@@ -180,10 +208,12 @@ class LearnerActor:
         """Meet the generators, all at the same time (weight_sync nccl)."""
         self._sender = make_sender("nccl", self._learner, self._rank, endpoint=endpoint)
 
+    @leaving_room
     def supervised(self, job: SupervisedJob, rows: SupervisedRows) -> Mapping[str, float]:
         """See `protocols.Learner.supervised`; figures collect for `progress`."""
         return self._learner.supervised(job, rows, self._report)
 
+    @leaving_room
     def preferences(self, job: PreferenceJob, pairs: PreferencePairs) -> Mapping[str, float]:
         """See `protocols.Learner.preferences`; figures collect for `progress`."""
         return self._learner.preferences(job, pairs, self._report)
@@ -204,35 +234,43 @@ class LearnerActor:
             taken, self._progress = self._progress, []
         return taken
 
+    @leaving_room
     def begin(self, checkpoint: Path, settings: PolicySettings, state: Path | None) -> None:
         """See `protocols.Learner.begin`."""
         self._learner.begin(checkpoint, settings, state)
 
+    @leaving_room
     def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
         """See `protocols.Learner.update`."""
         return self._learner.update(batch, update, on_policy)
 
+    @leaving_room
     def figures(self, batch: PolicyBatch) -> PolicyFigures:
         """See `protocols.Learner.figures`."""
         return self._learner.figures(batch)
 
+    @leaving_room
     def weights(self) -> tuple[int | None, TravellingWeights | None]:
         """See `protocols.Learner.weights`; their fingerprint goes before them, and can be had without them."""
         weights = self._sender.told()
         return (None, None) if weights is None else (weights.fingerprint, weights)
 
+    @leaving_room
     def send_weights(self) -> None:
         """See `WeightSender.send`."""
         self._sender.send()
 
+    @leaving_room
     def save_model(self, output: Path) -> None:
         """See `protocols.Learner.save_model`."""
         self._learner.save_model(output)
 
+    @leaving_room
     def save_state(self, folder: Path, about: Mapping[str, Any], keep: int = 1) -> None:
         """See `protocols.Learner.save_state`."""
         self._learner.save_state(folder, about, keep)
 
+    @leaving_room
     def end(self) -> None:
         """See `protocols.Learner.end`."""
         self._learner.end()

@@ -75,7 +75,7 @@ def connect(resources: Resources) -> bool:
     A local Ray asks for a token, which Ray makes where there is none (~/.ray/auth_token), and has no dashboard.
 
     Raises:
-        MachineError: no cluster answers at the address, or one with another Ray or Python.
+        MachineError: no cluster answers at the address, or one with another Ray or Python; a local Ray does not start.
     """
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -83,7 +83,14 @@ def connect(resources: Resources) -> bool:
     if resources.address is None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         _stay_on_this_machine()
-        ray.init(include_dashboard=False, _node_ip_address=LOOPBACK, num_cpus=os.cpu_count(), address="local", **quiet)
+        here: dict[str, Any] = {"include_dashboard": False, "_node_ip_address": LOOPBACK, "num_cpus": os.cpu_count()}
+        try:
+            ray.init(address="local", **here, **quiet)
+        except Exception as error:  # Ray's class for "not up after 30 s", which nobody can change
+            raise MachineError(
+                f"Ray did not start on this machine ({error}); it gives itself 30 s: run again when other work leaves "
+                "it time, and look whether memory and /tmp have room"
+            ) from error
         return True
     try:
         _knock(resources.address)
@@ -142,7 +149,8 @@ def _knock(address: str) -> None:
 def share_out(resources: Resources, nodes: Sequence[Mapping[str, float]], scorers: int = 0) -> tuple[Layout, float]:
     """Which bundles a run gets of what a cluster has, and the cores of each of its actors. Pure.
 
-    On a CPU the engines take turns, so all of them together ask for no more than the cores there are.
+    On a CPU the engines take turns, so all of them together ask for no more than the cores there are. On GPUs an engine
+    asks for what comes with its GPUs on the node that has the fewest cores for each, and for one at most.
 
     Args:
         nodes: "CPU" and "GPU" of each node that is alive.
@@ -161,7 +169,10 @@ def share_out(resources: Resources, nodes: Sequence[Mapping[str, float]], scorer
         )
     cores = [node.get("CPU", 0.0) for node in nodes]
     if layout.accelerator == "cuda":
-        return layout, min(1.0, int(100 * sum(cores) / layout.engines) / 100)
+        # a cluster that has no GPU yet is taken to bring a core with each
+        a_gpu = min((node.get("CPU", 0.0) / node["GPU"] for node in nodes if node.get("GPU")), default=1.0)
+        least = min(a_gpu * count / len(layout.tenants(bundle)) for bundle, count in enumerate(layout.bundles))
+        return layout, min(1.0, int(100 * least) / 100)
     return layout, _core_share(cores, layout.engines)
 
 

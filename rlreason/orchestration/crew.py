@@ -81,6 +81,8 @@ class Member:
         self.name, self.actor, self.make = name, actor, make
         self.restarts = 0
         self.call: _Call | None = None
+        self.serving: Serving | None = None
+        """What it was given last, and took."""
         self.lost: tuple[float, Incident] | None = None
         """When it was given up, and the incident; until it is back."""
 
@@ -88,7 +90,7 @@ class Member:
 class Crew:
     """Its members in order. Calls from several threads take turns.
 
-    Of a member that is lost an incident is reported once it is back, with the time that took; or that it did not.
+    Of a member that is lost an incident is reported at once, and again, with the time that took, when it is back.
     """
 
     def __init__(
@@ -137,15 +139,28 @@ class Crew:
             while len(work.results) < len(calls):
                 for member in self.members:
                     if member.call is None and work.waiting:
-                        self._employ(member, work)
+                        self._employ(member, work, work.waiting.popleft())
                 self._advance(waiting=bool(work.waiting))
         return [work.results[number] for number in range(len(calls))]
+
+    def each(self, method: str) -> None:
+        """Have every member make a call of its own. One that is being started again is waited for.
+
+        Raises:
+            EngineFailed: a member was lost too often. Also what an actor raised on purpose.
+        """
+        work = _Work(method, [()] * len(self.members), deque(range(len(self.members))), {}, Counter())
+        with self._lock:
+            while len(work.results) < len(self.members):
+                for number, member in enumerate(self.members):
+                    if member.call is None and number in work.waiting:
+                        work.waiting.remove(number)
+                        self._employ(member, work, number)
+                self._advance(waiting=bool(work.waiting))
 
     def close(self) -> None:
         """Kill the actors. Safe to call twice."""
         for member in self.members:
-            if member.lost is not None:
-                self._report(replace(member.lost[1], done="it was being started again when the run ended"))
             ray.kill(member.actor)
         self.members = []
 
@@ -153,8 +168,7 @@ class Crew:
         reference = getattr(member.actor, serving.method).remote(*serving.arguments)
         member.call = _Call("serve", reference, Watchdog(member.actor, serving.limit_s), serving=serving)
 
-    def _employ(self, member: Member, work: _Work) -> None:
-        number = work.waiting.popleft()
+    def _employ(self, member: Member, work: _Work, number: int) -> None:
         reference = getattr(member.actor, work.method).remote(*work.calls[number])
         watchdog = Watchdog(member.actor, self._resources.wedged_after_s)
         member.call = _Call("work", reference, watchdog, work=work, number=number)
@@ -188,8 +202,9 @@ class Crew:
         """A call ended well."""
         if call.work is not None:
             call.work.results[call.number] = answer
-            return
-        if call.serving is not self._serving:  # it has just started, or weights have changed meanwhile
+        else:
+            member.serving = call.serving
+        if member.serving is not self._serving:  # it has just started, or weights have changed meanwhile
             assert self._serving is not None
             self._give(member, self._serving)
             return
@@ -198,7 +213,8 @@ class Crew:
         if member.lost is not None:
             since, incident = member.lost
             member.lost = None
-            self._report(replace(incident, recover_s=round(time.monotonic() - since, 3)))
+            recover_s = round(time.monotonic() - since, 3)
+            self._report(replace(incident, done="killed and started again", recover_s=recover_s))
 
     def _look_after(self, member: Member) -> None:
         """Give up a member that has not moved for too long, or has no place to start in."""
@@ -226,13 +242,13 @@ class Crew:
         member.restarts += 1
         often = member.restarts > self._resources.max_restarts
         unfit = call.work is not None and call.work.raised[call.number] >= MOST_TRIES
-        done = "given up" if often or unfit else "killed and started again"
+        done = "given up" if often or unfit else "killed, being started again"
         incident = Incident(
             member.name, kind, EngineFailed.blame, cause, done, lost, detect_s=round(call.watchdog.still_s, 3)
         )
+        self._report(incident)
         ray.kill(member.actor)
         if often or unfit:
-            self._report(incident)
             why = (
                 f"the same call raised in {MOST_TRIES} engines"
                 if unfit
@@ -240,8 +256,6 @@ class Crew:
             )
             raise EngineFailed(f"{member.name} {kind}, and {why}: {cause} (logs: {self._logs})")
         member.actor = member.make()
-        if member.lost is not None:
-            self._report(replace(member.lost[1], done="killed and started again, and lost again"))
         member.lost = (member.lost[0] if member.lost else time.monotonic(), incident)
         watchdog = Watchdog(member.actor, self._resources.start_timeout_s)
         member.call = _Call("start", member.actor.ready.remote(), watchdog)

@@ -40,7 +40,9 @@ from rlreason.recipe.schema import Resources
 
 POLL_S = 0.5
 PEERS_S = 10.0
-"""Seconds in which a rank's death must show after another rank raised: a broken process group raises in all of them."""
+"""Seconds that the other ranks have after one raised. A broken process group, or an error that all of them find, raises
+in all; a rank that is still at it then waits in a collective for one that does not come.
+"""
 
 
 def fetch(references: Any, what: str, logs: Path, timeout_s: float | None = None) -> Any:
@@ -110,10 +112,14 @@ class RayGenerator:
         self._serve("load_weights", arguments, self._resources.wedged_after_s, policy_version, weights.fingerprint)
 
     def sleep(self) -> None:
-        """Have every generator leave its GPU to the learner with which it shares it."""
-        asleep = [member.actor.sleep.remote() for member in self._crew.members]
-        # one that is lost is found when there is work for it
-        ray.wait(asleep, num_returns=len(asleep), timeout=self._resources.wedged_after_s)
+        """Have every generator leave its GPU to the learner with which it shares it.
+
+        One that is being started again is waited for: beside a learner at work it would find no room to load.
+
+        Raises:
+            EngineFailed: one was lost too often.
+        """
+        self._crew.each("sleep")
 
     def _serve(
         self, method: str, arguments: tuple[Any, ...], limit_s: float, version: int, fingerprint: int | None
@@ -150,7 +156,7 @@ class RayLearner:
             logs: folder of their logs.
             resources: the recipe's, for its limits.
             start_again: new ranks in the place of dead ones, ready and empty.
-            make_room: called before the ranks are; frees GPUs that others hold meanwhile.
+            make_room: called before the ranks are given work; frees GPUs that others hold meanwhile.
         """
         self._actors, self._logs, self._resources, self._start_again = list(actors), logs, resources, start_again
         self._make_room = make_room
@@ -158,13 +164,21 @@ class RayLearner:
         self._restarts = 0
 
     def _call(self, method: str, *arguments: Any) -> list[Any]:
+        if not self._actors:
+            raise EngineFailed(f"learner: {method} was asked of ranks that were given up; run again (the run resumes)")
         sent, self._sending = self._sending, []
-        fetch(sent, "learner: sending weights", self._logs, self._resources.wedged_after_s)
+        try:
+            fetch(sent, "learner: sending weights", self._logs, self._resources.wedged_after_s)
+        except EngineFailed:
+            self.close()  # others may wait in it for the one that failed
+            raise
         self._make_room()
         return [getattr(actor, method).remote(*arguments) for actor in self._actors]
 
     def _all(self, method: str, *arguments: Any) -> list[Any]:
-        references = self._call(method, *arguments)
+        return self._results(method, self._call(method, *arguments))
+
+    def _results(self, method: str, references: Sequence[Any]) -> list[Any]:
         self._wait(method, references)
         found: list[Any] = fetch(references, f"learner: {method}", self._logs)
         return found
@@ -201,20 +215,24 @@ class RayLearner:
         """(call of the rank that died, how), by a call that ended; None where it ended well.
 
         Raises:
-            EngineFailed: the rank raised, and nobody died. Also what it raised on purpose.
+            EngineFailed: the rank raised, and nobody died. Also what it raised on purpose. All ranks were killed where
+                one of the others is still at it, since the stage's `end` would queue behind what never comes.
         """
         error = _failure(ended)
         if error is None:
             return None
         if not isinstance(error, RayTaskError):
             return ended, str(error)
-        if isinstance(error.cause, RlreasonError):
+        there, waiting = ray.wait(others, num_returns=len(others), timeout=PEERS_S) if others else ([], [])
+        failures = [(other, _failure(other)) for other in there]
+        deaths = [(other, str(death)) for other, death in failures if death and not isinstance(death, RayTaskError)]
+        on_purpose = isinstance(error.cause, RlreasonError)
+        if deaths and not on_purpose:  # it breaks the process group of all, and another rank may be the first to tell
+            return deaths[0]
+        if deaths or waiting:
+            self.close()
+        if on_purpose:
             raise error.cause from None
-        # a death breaks the process group of all, and another rank may be the first to tell
-        for other in ray.wait(others, num_returns=len(others), timeout=PEERS_S)[0] if others else ():
-            death = _failure(other)
-            if death is not None and not isinstance(death, RayTaskError):
-                return other, str(death)
         raise EngineFailed(
             f"learner: {method} failed: {type(error.cause).__name__}: {error.cause} (logs: {self._logs})"
         ) from error
@@ -227,8 +245,7 @@ class RayLearner:
             EngineFailed: they were lost too often, or do not start.
         """
         cause = " ".join(cause.split())
-        for actor in self._actors:
-            ray.kill(actor)
+        self.close()
         self._restarts += 1
         if self._restarts > self._resources.max_restarts:
             raise EngineFailed(
@@ -303,14 +320,18 @@ class RayLearner:
         self._all("save_state", folder, about, keep)
 
     def end(self) -> None:
-        """See `protocols.Learner.end`."""
-        self._all("end")
+        """See `protocols.Learner.end`. Stages call it whatever happened, which must not be hidden by what comes of it:
+        ranks that were given up have nothing to free, and generators, of which one may have failed, make no room."""
+        sent, self._sending = self._sending, []
+        if sent and ray.wait(sent, num_returns=len(sent), timeout=PEERS_S)[1]:
+            self.close()  # they send to a generator that is gone
+        self._results("end", [actor.end.remote() for actor in self._actors])
 
     def close(self) -> None:
         """Kill the ranks."""
         for actor in self._actors:
             ray.kill(actor)
-        self._actors = []
+        self._actors, self._sending = [], []
 
 
 def _failure(ended: Any) -> RayError | None:

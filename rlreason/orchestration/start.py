@@ -57,7 +57,7 @@ class PendingEngines:
         with_scorer: bool = False,
         report: ReportIncident = lambda incident: None,
     ) -> None:
-        """Place the actors and let them load; returns at once.
+        """Place the actors and let them load; returns when learner rank 0 has told where the others meet it.
 
         Args:
             resources: the recipe's.
@@ -69,6 +69,7 @@ class PendingEngines:
             report: told of every engine that is lost while the run goes on.
         Raises:
             MachineError: the cluster lacks what the recipe asks for.
+            EngineFailed: learner rank 0 did not answer within `start_timeout_s`; nothing is left running.
         """
         self._resources, self._logs, self._report = resources, logs, report
         self.placement = place(resources, scorers=int(with_scorer))
@@ -81,7 +82,7 @@ class PendingEngines:
             "max_tokens": max_tokens,
             "max_concurrent": resources.max_concurrent,
             "kv_cache_bytes": int(resources.kv_cache_gib * GIB) if on_cpu else None,
-            "gpu_memory_share": resources.gpu_memory_share,
+            "gpu_memory_share": resources.generator_share(colocated=self.placement.layout.colocated),
             "tensor_parallel": resources.tensor_parallel,
             "weight_sync": resources.sync,
             "sleep_level": resources.sleep_level,
@@ -89,9 +90,13 @@ class PendingEngines:
         self._weight_files = logs.parent / "weights"
         # who is started again cannot enter an NCCL group that is there
         self._limits = resources.model_copy(update={"max_restarts": 0}) if resources.sync == "nccl" else resources
-        self._generators = [self._make_generator(index) for index in range(resources.generators)]
-        self._learners, self._started = self._make_learners(resources.start_timeout_s)
-        self._scorer = self._make_scorer() if with_scorer else None
+        try:
+            self._generators = [self._make_generator(index) for index in range(resources.generators)]
+            self._learners, self._started = self._make_learners(resources.start_timeout_s)
+            self._scorer = self._make_scorer() if with_scorer else None
+        except BaseException:
+            self.placement.release()
+            raise
 
     def _make_generator(self, index: int) -> Any:
         return (

@@ -15,7 +15,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from rlreason.errors import MachineError
-from rlreason.recipe.layout import lay_out
+from rlreason.recipe.layout import check_turns, lay_out
 from rlreason.recipe.own_samples import Dpo, Rft
 from rlreason.recipe.plan import Plan, PlannedStage
 from rlreason.recipe.room import fits, gpu_demands
@@ -121,7 +121,7 @@ def _shortages(recipe: Recipe, estimate: Estimate, machine: Machine) -> list[str
         return [] if fits(estimate, machine.memory_bytes) else [f"{gib(estimate.host_bytes)} are needed"]
     if not estimate.in_process:
         try:
-            lay_out(recipe.resources, machine.gpus, int(bool(recipe.scorers)))
+            check_turns(recipe, lay_out(recipe.resources, machine.gpus, int(bool(recipe.scorers))))
         except MachineError as error:
             return [str(error)]
     short = (demand for demand in gpu_demands(estimate, machine.gpu_memory_bytes) if not demand.fits)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlreason.errors import MachineError
-from rlreason.recipe.schema import Resources
+from rlreason.recipe.schema import Recipe, Resources
+from rlreason.recipe.stages import OnPolicy
 
 Accelerator = Literal["cpu", "cuda"]
 Kind = Literal["generator", "learner", "scorer"]
@@ -104,6 +105,22 @@ def lay_out(resources: Resources, gpus: float, scorers: int = 0) -> Layout:
         "resources.tensor_parallel or resources.learners"
         + (", or set resources.placement to colocated" if can_share else "")
     )
+
+
+def check_turns(recipe: Recipe, layout: Layout) -> None:
+    """Refuse stages that sample while they learn where engines share GPUs: placement auto says so only here.
+
+    Raises:
+        MachineError: there is such a stage, and they do.
+    """
+    names = [name for name, stage in recipe.stages.items() if isinstance(stage, OnPolicy) and stage.asynchrony]
+    if layout.colocated and names:
+        raise MachineError(
+            f"stages.{names[0]}.asynchrony does not go with GPUs that engines share, and resources.placement "
+            f"{recipe.resources.placement} has them share {layout.gpus} here; provide "
+            f"{asked_gpus(recipe.resources, int(bool(recipe.scorers)))} GPUs, lower resources.generators or "
+            "resources.learners, or drop asynchrony"
+        )
 
 
 def _apart(accelerator: Accelerator, counts: Mapping[Kind, int], gpus: Mapping[Kind, int]) -> Layout:

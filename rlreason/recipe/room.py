@@ -10,6 +10,7 @@ from rlreason.recipe.sizes import LIBRARY_BYTES, Estimate, gib
 _LEARNER = (
     "lower resources.micro_batch_tokens, raise resources.zero_stage with more resources.learners, set resources.offload"
 )
+_SCORER = "lower resources.gpu_memory_share where a generator is on its GPU, or take a smaller model for the scorer"
 _GENERATOR = "raise resources.gpu_memory_share or resources.tensor_parallel, lower resources.max_tokens"
 
 
@@ -44,22 +45,37 @@ def gpu_demands(estimate: Estimate, memory_bytes: int) -> list[Demand]:
 
     On a GPU of its own a learner has all of it. One that is shared is divided by `gpu_memory_share`; where the
     generator sleeps, the learner has all but the sleeper's libraries while it works, and beside the generator it only
-    rests: without activations.
+    rests: without activations. A step scorer has a GPU of its own, or sits on the last of those that are shared: with a
+    learner, a generator or both, and it never sleeps.
     """
     generator, learner = estimate.generator.total + LIBRARY_BYTES, estimate.learner.total + LIBRARY_BYTES
     taken = estimate.gpu_memory_share * memory_bytes
     first = Demand("a generator", generator, taken, _GENERATOR)
+    scorer = estimate.scorer + LIBRARY_BYTES if estimate.scorer else 0
     if not estimate.colocated:
-        return [first, Demand("a learner rank", learner, memory_bytes, _LEARNER)]
+        alone = [Demand("the step scorer", scorer, memory_bytes, _SCORER)] if scorer else []
+        return [first, Demand("a learner rank", learner, memory_bytes, _LEARNER), *alone]
+    beside = []
+    if scorer and estimate.generators > estimate.learners:
+        beside = [Demand("the step scorer beside a generator", scorer, memory_bytes - taken, _SCORER)]
+    who = "a learner rank beside the step scorer" if scorer and not beside else "a learner rank"
+
+    def left(held: float) -> float:
+        """For the learner that has the least, where a generator holds so much of a GPU."""
+        if estimate.learners > estimate.generators:  # the scorer sits with a learner that no generator is beside
+            return memory_bytes - max(held, scorer)
+        return memory_bytes - held - (0 if beside else scorer)
+
     shared = "lower resources.gpu_memory_share, "
     if not estimate.sleep_level:
         sleep = ", set resources.placement colocated with resources.sleep_level 1"
-        return [first, Demand("a learner rank", learner, memory_bytes - taken, shared + _LEARNER + sleep)]
+        return [first, Demand(who, learner, left(taken), shared + _LEARNER + sleep), *beside]
     resting = learner - estimate.learner.activations
     return [
         first,
-        Demand("a learner rank at rest beside it", resting, memory_bytes - taken, shared + _LEARNER),
-        Demand("a learner rank while the generator sleeps", learner, memory_bytes - LIBRARY_BYTES, _LEARNER),
+        Demand(f"{who} at rest", resting, left(taken), shared + _LEARNER),
+        Demand(f"{who} while the generator sleeps", learner, left(LIBRARY_BYTES), _LEARNER),
+        *beside,
     ]
 
 

@@ -219,8 +219,8 @@ class Resources(Config):
     """Sequences a rollout engine decodes together."""
     kv_cache_gib: PositiveFloat = 0.5
     """Key-value cache of a rollout engine on a CPU; on a GPU see `gpu_memory_share`."""
-    gpu_memory_share: Annotated[float, Field(gt=0, lt=1)] = 0.45
-    """Share of a GPU's memory a rollout engine takes; leave room for a learner on the same GPU."""
+    gpu_memory_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of a GPU's memory a rollout engine takes. None: 0.9, and 0.45 where it shares the GPU with a learner."""
     wait_for_devices_s: PositiveFloat | None = None
     """Longest wait for devices. None: those that the cluster does not have are refused at once, those that something
     else holds are waited for 60 s. Seconds: for both, as on a cluster that adds nodes when they are asked for."""
@@ -237,6 +237,10 @@ class Resources(Config):
     def sync(self) -> str:
         """`weight_sync`, or what auto means."""
         return "host_memory" if self.weight_sync == "auto" else self.weight_sync
+
+    def generator_share(self, *, colocated: bool) -> float:
+        """`gpu_memory_share`, or what it is where left out."""
+        return self.gpu_memory_share or (0.45 if colocated else 0.9)
 
     def tokens_a_pass(self, *, on_gpu: bool) -> int:
         """`micro_batch_tokens`, or its default for that kind of device."""

@@ -302,6 +302,7 @@ def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool, gpus: in
     references = any(isinstance(stage, OnPolicyStage) and stage.kl for stage in recipe.stages.values())
     # an implicit scorer is two models; each scorer is freed before the next is loaded
     models = max((2 if isinstance(each, Implicit) else 1 for each in recipe.scorers.values()), default=0)
+    colocated = on_gpu and shares_gpus(resources, gpus, scorers=int(models > 0))
     return Estimate(
         parameters=parameters,
         dtype=dtype,
@@ -324,8 +325,8 @@ def estimate_memory(recipe: Recipe, shape: ModelShape, *, on_gpu: bool, gpus: in
         generators=resources.generators,
         on_gpu=on_gpu,
         in_process=resources.generator == "torch",
-        gpu_memory_share=resources.gpu_memory_share,
-        colocated=on_gpu and shares_gpus(resources, gpus, scorers=int(models > 0)),
+        gpu_memory_share=resources.generator_share(colocated=colocated),
+        colocated=colocated,
         sleep_level=resources.sleep_level,
     )
 

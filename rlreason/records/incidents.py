@@ -1,7 +1,8 @@
 """A run's incidents.jsonl: what broke while it ran, a line each, in the order in which it was known.
 
-Appended to as the run goes on, by every start of it; nothing is ever taken out. A failure that one completion's score
-records is no incident, unless it cost a process.
+Appended to as the run goes on, by every start of it; nothing is ever taken out. What is being started again has a
+second line when it is back, which readers take in place of the first (`standing`). A failure that one completion's
+score records is no incident, unless it cost a process.
 """
 
 from __future__ import annotations
@@ -62,22 +63,44 @@ class IncidentLog:
             os.fsync(stream.fileno())
 
 
+def standing(rows: Sequence[dict[str, Any]]) -> list[int]:
+    """Places of the lines that no later one replaces: of the same loss, with the time until it was back.
+
+    >>> died = {"actor": "generator-0", "kind": "died", "cause": "signal 9", "detect_s": 0.4}
+    >>> standing([died, {**died, "recover_s": 12.5}, died])
+    [1, 2]
+    """
+    kept: list[int] = []
+    for place, row in enumerate(rows):
+        if row.get("recover_s") is not None:
+            same = (each for each in reversed(kept) if _loss(rows[each]) == _loss(row))
+            if (first := next(same, None)) is not None and rows[first].get("recover_s") is None:
+                kept.remove(first)
+        kept.append(place)
+    return kept
+
+
+def _loss(row: dict[str, Any]) -> list[Any]:
+    return [row.get(key) for key in ("actor", "kind", "cause", "detect_s")]
+
+
 def read_incidents(folder: RunFolder) -> tuple[IncidentRecord, ...]:
-    """A run's incidents, oldest first; none where nothing broke. Half a line that a killed run left is passed over.
+    """A run's incidents, one a loss, oldest first; none where nothing broke. Half a line that a killed run left is
+    passed over.
 
     Raises:
         RecordsError: a line is not an incident; names file, line and key.
     """
     rows, _ = JsonLines(folder.incidents_path).read()
     found = []
-    for number, row in enumerate(rows, start=1):
+    for place in standing(rows):
         try:
-            found.append(_RECORD.validate_python(row))
+            found.append(_RECORD.validate_python(rows[place]))
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(part) for part in first["loc"])
             raise RecordsError(
-                f"{folder.incidents_path}: line {number}: {key}: {first['msg']}; delete the line"
+                f"{folder.incidents_path}: line {place + 1}: {key}: {first['msg']}; delete the line"
             ) from error
     return tuple(found)
 

@@ -139,6 +139,9 @@ TIMELINE = pa.schema(
 )
 """One row a piece of work of an asynchronous RL stage; in what lies between them an actor waited."""
 
+ACTORS = {"load": "generators", "generate": "generators", "score": "rewards", "learn": "learners", "sync": "learners"}
+"""Phase of an update -> whose work it is, in the order they happen."""
+
 BASE_LOGPROBS = pa.schema(
     [
         pa.field("stage", pa.string(), nullable=False),  # the evaluation whose completion it is

@@ -14,12 +14,13 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from rlreason.records import RunFolder, read_table
+from rlreason.records.schema import ACTORS as PHASE_ACTORS
 from rlreason.report.figures import Chart, new_figure
 from rlreason.report.summary import Summary
 from rlreason.report.tables import NOTHING, Cell, Table, percent
 from rlreason.report.training import ON_POLICY
 
-ACTORS = ("generators", "rewards", "learners")
+ACTORS = tuple(dict.fromkeys(PHASE_ACTORS.values()))
 LAST_UPDATES = 20
 """Updates that the picture of the timeline shows."""
 COLORS = {"generate": "#4477aa", "load": "#66ccee", "score": "#228833", "learn": "#ee6677", "sync": "#ccbb44"}

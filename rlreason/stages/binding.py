@@ -27,8 +27,6 @@ from rlreason.stages.several_turns import check_several_turns
 from rlreason.stages.task_files import build_with_files, fingerprint_task_files
 from rlreason.tasks.contract import Task
 
-"""Longest prompt and completion where the recipe does not say and the model would allow more."""
-
 
 @dataclass(frozen=True, slots=True)
 class BoundRecipe:

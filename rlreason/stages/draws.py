@@ -82,17 +82,18 @@ def draw_groups(
     update: int,
     schedule: Schedule,
     clock: Clock,
-    again: Sequence[Problem] = (),
+    again: Drawn | None = None,
 ) -> Drawn:
     """Problems picked, sampled and scored; with dynamic sampling until enough groups have something to teach.
 
     Args:
-        again: problems that come before those that the schedule has next.
+        again: a draw that was dropped. Its problems come before those that the schedule has next, and were drawn with
+            its probabilities: the schedule's are of a later draw by now.
     Raises:
         ScoringFailed: not one rollout could be scored.
     """
     groups: list[Group] = []
-    waiting, count = list(again), config.prompts_per_update
+    waiting, count = [group.problem for group in again.groups] if again else [], config.prompts_per_update
     rounds = config.dynamic_sampling.max_rounds if config.dynamic_sampling else 1
     for _ in range(rounds):
         problems, waiting = waiting[:count] or schedule.next(count), waiting[count:]
@@ -101,9 +102,8 @@ def draw_groups(
         differ = rewards_differ(rewards, scored)
         if differ.sum() >= count:
             break
-    return Drawn(
-        groups, rewards, scored, learned_from(differ, config), dict(schedule.probabilities), clock.seconds("generate")
-    )
+    probabilities = again.probabilities if again else dict(schedule.probabilities)
+    return Drawn(groups, rewards, scored, learned_from(differ, config), probabilities, clock.seconds("generate"))
 
 
 def sample(

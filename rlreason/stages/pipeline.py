@@ -20,27 +20,25 @@ from typing import Any, Self
 import numpy as np
 
 from rlreason.algorithms.budget import Spending
+from rlreason.errors import CheckpointError
 from rlreason.recipe.asynchrony import Asynchrony
 from rlreason.recipe.plan import PlannedStage
 from rlreason.recipe.stages import OnPolicyStage
+from rlreason.records.schema import ACTORS
 from rlreason.stages.chunks import ChunkedGenerator
 from rlreason.stages.context import Context
 from rlreason.stages.draws import Clock, Drawn, draw_groups
 from rlreason.stages.schedule import Schedule
 from rlreason.stages.sources import Batch, Outcome, Span, tell
-from rlreason.types import Problem
-
-ACTORS = {"load": "generators", "generate": "generators", "score": "rewards", "learn": "learners", "sync": "learners"}
-"""Phase -> whose work it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """The batch to draw next: for which update, with which weights, from which problems where these are known."""
+    """The batch to draw next: for which update, with which weights, in the place of which batch that was dropped."""
 
     update: int
     version: int
-    again: tuple[Problem, ...]
+    again: Drawn | None
 
 
 class _Stopped(Exception):
@@ -69,7 +67,17 @@ class Pipeline:
             done: updates made.
             weights: of version `done`.
             spare: batches that were drawn for later updates already, by update, from `done` + 1 without a gap.
+        Raises:
+            CheckpointError: in lockstep, `spare` lacks batches that weights before `done` sampled.
         """
+        wanted = min(said.batches_ahead, config.updates - done) if done and said.mode == "lockstep" else 0
+        if len(spare) < wanted:
+            states = context.state(stage.id)
+            raise CheckpointError(
+                f"the state after update {done} in {states} holds spare rollouts of {len(spare)} later updates, and in "
+                f"lockstep {wanted} were sampled before it; restore it whole, or delete {states} to begin the stage "
+                "again"
+            )
         self._context, self._stage, self._config, self._said, self._schedule = context, stage, config, said, schedule
         generator = context.engines.generator
         if said.partial_rollouts:
@@ -77,7 +85,7 @@ class Pipeline:
         self._sampling = replace(context, engines=replace(context.engines, generator=generator))
         self._changed = threading.Condition()
         self._ready = dict(spare)
-        self._again: dict[int, tuple[Problem, ...]] = {}
+        self._again: dict[int, Drawn] = {}
         self._next = done + len(spare) + 1
         self._released, self._weights = done, {done: weights}
         self._outcomes: list[Outcome] = []
@@ -106,7 +114,7 @@ class Pipeline:
                 stale = int((staleness(batch.drawn, update) > self._said.max_staleness).sum())
                 if not stale or self._said.when_stale == "reweight":
                     break
-                dropped += len(self._again.setdefault(update, _problems(batch.drawn))) * self._config.group_size
+                dropped += len(self._again.setdefault(update, batch.drawn).groups) * self._config.group_size
                 self._changed.notify_all()
             waiting = len(self._ready)
             self._changed.notify_all()
@@ -216,7 +224,7 @@ class Pipeline:
         with self._changed:
             self._drawing = False
             self._ready[work.update] = batch
-            if not self._again.pop(work.update, None):
+            if self._again.pop(work.update, None) is None:
                 self._next += 1
             self._changed.notify_all()
 
@@ -229,7 +237,7 @@ class Pipeline:
         if self._next > min(self._config.updates, self._released + 1 + ahead):
             return None
         due = max(0, self._next - 1 - ahead)
-        return _Work(self._next, due if self._said.mode == "lockstep" else self._released, ())
+        return _Work(self._next, due if self._said.mode == "lockstep" else self._released, None)
 
     def _load(self, version: int, clock: Clock) -> None:
         """Have the generators serve that version, and forget older ones: none is asked for again."""
@@ -266,7 +274,3 @@ def timeline_columns(stage: str, update: int, spans: Sequence[Span]) -> dict[str
         "start": [start for _, start, _ in work],
         "end": [end for _, _, end in work],
     }
-
-
-def _problems(drawn: Drawn) -> tuple[Problem, ...]:
-    return tuple(group.problem for group in drawn.groups)

@@ -36,10 +36,12 @@ class Recovery:
             try:
                 return run()
             except LearnerLost as lost:
+                self._report_lost("what this cost is not known: the learner was lost again")
                 failed()
                 self._lost = lost
                 self._progress.note(f"{lost}. All ranks were started again; stage {stage.name} goes on")
             except BaseException as error:
+                self._report_lost(f"stage {stage.name} did not go on")
                 failed()
                 if isinstance(error, RunFailed):
                     self._report(_ending(stage, error))
@@ -55,12 +57,17 @@ class Recovery:
 
     def stage_started(self, stage: PlannedStage, total: int, unit: str, done: int) -> None:
         """See `Progress.stage_started`. Where the learner was lost, it is known now what has to be done again."""
-        if self._lost is not None:
-            lost, self._lost = self._lost, None
-            again = self._reached - done
-            cost = (
-                f"{again} {unit} of stage {stage.name}, made again from its state after {done}" if again else "nothing"
-            )
+        again = self._reached - done
+        self._report_lost(
+            f"{again} {unit} of stage {stage.name}, made again from its state after {done}" if again else "nothing"
+        )
+        self._reached = done
+        self._progress.stage_started(stage, total, unit, done)
+
+    def _report_lost(self, cost: str) -> None:
+        """Tell of a learner that was lost, where one was and it is not told yet."""
+        lost, self._lost = self._lost, None
+        if lost is not None:
             self._report(
                 Incident(
                     *(lost.actor, lost.kind, lost.blame, lost.cause, "all ranks were started again"),
@@ -69,8 +76,6 @@ class Recovery:
                     recover_s=lost.recover_s,
                 )
             )
-        self._reached = done
-        self._progress.stage_started(stage, total, unit, done)
 
     def stage_advanced(self, stage: PlannedStage, done: int, metrics: Mapping[str, float]) -> None:
         """See `Progress.stage_advanced`."""

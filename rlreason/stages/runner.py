@@ -27,6 +27,7 @@ from rlreason.errors import MachineError, RecipeError
 from rlreason.recipe import LoadedRecipe, PlannedStage, dump_recipe, load_recipe
 from rlreason.recipe.compare import diff
 from rlreason.recipe.freeze import frozen_path, read_frozen, registration
+from rlreason.recipe.layout import check_turns
 from rlreason.recipe.room import check_memory
 from rlreason.recipe.schema import Recipe
 from rlreason.records.incidents import IncidentLog, read_incidents, summarised
@@ -199,13 +200,20 @@ def start_engines(
     `report` is told of engines that are lost and started again; those in this process are lost with it.
 
     Raises:
-        MachineError: a library that the recipe's engines need is not installed.
+        MachineError: a library that the recipe's engines need is not installed, or there are too few devices for it.
     """
     resources = recipe.resources
     dtype = None if recipe.model.dtype == "auto" else recipe.model.dtype
     builders: dict[str, Callable[..., Any]] = {"torch": _local, "vllm": _on_ray}
     arguments = (resources, checkpoint, dtype, max_tokens, logs)
-    return builders[resources.generator](*arguments, with_scorer=bool(recipe.scorers), report=report)
+    engines = builders[resources.generator](*arguments, with_scorer=bool(recipe.scorers), report=report)
+    if resources.generator == "vllm":
+        try:
+            check_turns(recipe, engines.placement.layout)
+        except MachineError:
+            engines.placement.release()
+            raise
+    return engines
 
 
 def _local(*arguments: Any, report: ReportIncident, **options: Any) -> Any:

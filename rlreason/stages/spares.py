@@ -60,8 +60,8 @@ def read_spares(folder: Path) -> dict[int, Batch]:
         return {int(update): _batch(own, _split(arrays, update)) for update, own in values.items()}
     except Exception as error:  # safetensors has errors of its own, and each of these says what is wrong with the file
         raise CheckpointError(
-            f"the spare rollouts in {folder} cannot be read ({type(error).__name__}: {error}); delete {VALUES} and "
-            f"{ARRAYS} there to have them sampled again, which gives other results than the undisturbed run"
+            f"the spare rollouts in {folder} cannot be read ({type(error).__name__}: {error}); restore {VALUES} and "
+            f"{ARRAYS} there, or delete {folder.parent} to begin the stage again"
         ) from error
 
 

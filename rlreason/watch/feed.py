@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from rlreason.errors import RecordsError, UserError
 from rlreason.records import ManifestRecord, PlanRecord, RunFolder, read_manifest, read_plan, read_table
 from rlreason.records.documents import PlanStage
+from rlreason.records.incidents import standing
 from rlreason.records.lines import JsonLines
 from rlreason.watch.parts import Curriculum, NewestDerivations, RowCount
 from rlreason.watch.series import Series
@@ -49,7 +50,8 @@ class Feed:
         for row in rows:
             self.series.setdefault(str(row.get("stage")), Series()).add(row)
         found, again = self._incident_lines.read()
-        self._incidents = [*(() if again else self._incidents), *found][-MOST_INCIDENTS:]
+        told = [*(() if again else self._incidents), *found]
+        self._incidents = [told[place] for place in standing(told)][-MOST_INCIDENTS:]
         watched = (
             self.folder.plan_path,
             self.folder.manifest_path,

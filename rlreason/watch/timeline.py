@@ -13,18 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from rlreason.records.schema import ACTORS as PHASE_ACTORS
 from rlreason.watch.series import Series
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ACTORS = {
-    "generate": "generators",
-    "score": "rewards",
-    "learn": "learners",
-    "sync": "weights",
-    "other": "driver",
-}
+ACTORS = {**PHASE_ACTORS, "other": "driver"}
 """Phase of an update -> whose time it is, in the order they happen; a phase not named here has a lane of its own."""
 
 

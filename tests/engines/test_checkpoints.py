@@ -1,5 +1,6 @@
 import errno
 import json
+import shutil
 
 import pytest
 
@@ -51,6 +52,26 @@ def test_as_many_states_are_kept_as_asked_for(tmp_path):
     for number in (1, 2, 3):
         promote(make(tmp_path, f"update-00000{number}.partial"), {}, keep=2)
     assert [path.name for path in saved_states(tmp_path)] == ["update-000002", "update-000003"]
+
+
+def test_an_old_state_that_cannot_be_removed_does_not_make_the_new_one_unwritten(tmp_path, monkeypatch):
+    remove, refused = shutil.rmtree, []
+
+    def refusing(path, ignore_errors=False, **named):
+        if path.name == "update-000010" and not refused:
+            refused.append(path)
+            if not ignore_errors:
+                raise OSError(errno.EBUSY, "Device or resource busy")
+            return
+        remove(path, ignore_errors=ignore_errors, **named)
+
+    make(tmp_path, "update-000010")
+    monkeypatch.setattr(shutil, "rmtree", refusing)
+    with writing(tmp_path / "update-000020.partial"):
+        promote(make(tmp_path, "update-000020.partial"), {})
+    assert refused and newest_state(tmp_path) == tmp_path / "update-000020"
+    promote(make(tmp_path, "update-000030.partial"), {})
+    assert [path.name for path in saved_states(tmp_path)] == ["update-000030"]
 
 
 def test_promoting_over_a_state_of_the_same_name_replaces_it(tmp_path):

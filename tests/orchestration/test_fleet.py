@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ import pytest
 import ray
 
 from rlreason.engines.protocols import SampleBatch, SamplingSettings
-from rlreason.errors import EngineFailed, LearnerLost, WeightSyncMismatch
+from rlreason.errors import CheckpointError, EngineFailed, LearnerLost, WeightSyncMismatch
 from rlreason.orchestration.cluster import connect
 from rlreason.orchestration.crew import Crew, Member
 from rlreason.orchestration.fleet import RayGenerator, RayLearner
+from rlreason.orchestration.start import PendingEngines
 from rlreason.recipe.schema import Resources
 
 SETTINGS = SamplingSettings(1.0, 1.0, 3)
@@ -83,7 +85,13 @@ class Rank:
             os._exit(7)
         if output == "out of memory" and self.rank == 0:
             raise MemoryError("cannot allocate 8 GiB")
-        time.sleep(60 if output == "die" and self.rank == 0 else 0)  # it waits for the other in a collective
+        if output == "refuse" and self.rank == 0:
+            raise CheckpointError("the disk is full")
+        waits = output in ("out of memory", "refuse") or (output == "die" and self.rank == 0)
+        time.sleep(60 if waits else 0)  # for the other in a collective
+
+    def send_weights(self) -> None:
+        time.sleep(60)  # for a generator that is gone
 
     @ray.method(concurrency_group="progress")
     def pulse(self) -> float:
@@ -188,10 +196,52 @@ def test_when_a_rank_is_lost_all_are_started_again_before_anybody_is_told(order,
     assert len(after) == 2 and not set(after) & set(before)
 
 
-def test_a_rank_that_raises_is_no_lost_learner():
-    with pytest.raises(EngineFailed, match=r"save_model failed: MemoryError: cannot allocate 8 GiB") as told:
-        learner().save_model("out of memory")  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("order", "error", "words"),
+    [
+        ("out of memory", EngineFailed, r"^learner: save_model failed: MemoryError: cannot allocate 8 GiB \(logs"),
+        ("refuse", CheckpointError, r"^the disk is full$"),
+    ],
+)
+def test_a_stage_ends_at_once_with_what_a_rank_raised_while_another_waits_for_it(order, error, words, monkeypatch):
+    monkeypatch.setattr("rlreason.orchestration.fleet.PEERS_S", 0.5)
+    broken = learner()
+    start = time.monotonic()
+    with pytest.raises(error, match=words) as told:
+        try:
+            broken.save_model(order)
+        finally:
+            broken.end()
+    assert time.monotonic() - start < 20
     assert not isinstance(told.value, LearnerLost)
+    with pytest.raises(EngineFailed, match=r"update was asked of ranks that were given up; run again"):
+        broken.update(np.arange(4), 3, True)  # type: ignore[arg-type]
+
+
+def test_ranks_that_all_raised_are_ended_as_ever(monkeypatch):
+    monkeypatch.setattr("rlreason.orchestration.fleet.PEERS_S", 30.0)
+    whole = learner()
+    start = time.monotonic()
+    with pytest.raises(WeightSyncMismatch):
+        whole.update(np.arange(4), 7, False)  # type: ignore[arg-type]
+    whole.end()
+    assert len(whole._actors) == 2 and time.monotonic() - start < 10
+
+
+def test_a_stage_ends_while_ranks_send_to_a_generator_that_is_gone(monkeypatch):
+    monkeypatch.setattr("rlreason.orchestration.fleet.PEERS_S", 0.5)
+    sending = learner(placement="disaggregated", weight_sync="nccl")
+    sending.weights()
+    start = time.monotonic()
+    sending.end()
+    assert time.monotonic() - start < 10
+
+
+def test_a_generator_that_failed_does_not_come_in_the_way_of_the_end_of_a_stage():
+    def no_room() -> None:
+        raise EngineFailed("generator-0 died, and it was lost 2 times")
+
+    RayLearner(new_ranks(), Path("logs"), Resources(), new_ranks, no_room).end()
 
 
 def test_a_learner_that_is_lost_too_often_ends_the_run():
@@ -200,3 +250,45 @@ def test_a_learner_that_is_lost_too_often_ends_the_run():
         lost.save_model("die")  # type: ignore[arg-type]
     with pytest.raises(EngineFailed, match=r"learner-1 died, and the learner was lost 2 times \(resources\.max_res"):
         lost.save_model("die")  # type: ignore[arg-type]
+
+
+def test_the_end_of_a_stage_does_not_lose_a_learner_that_is_given_up_once_more():
+    lost = learner(max_restarts=0)
+    with pytest.raises(EngineFailed, match=r"learner-1 died, and the learner was lost 1 times \(resources\.max_res"):
+        try:
+            lost.save_model("die")  # type: ignore[arg-type]
+        finally:
+            lost.end()
+
+
+def test_ranks_that_cannot_be_started_again_end_the_run_with_the_reason():
+    tried: list[bool] = []
+
+    def no_place() -> list[Any]:
+        tried.append(True)
+        raise EngineFailed("learner 0: rendezvous did not answer within 50 s")
+
+    lost = RayLearner(new_ranks(), Path("logs"), Resources(), no_place)
+    with pytest.raises(EngineFailed, match=r"^learner 0: rendezvous did not answer"):
+        try:
+            lost.save_model("die")  # type: ignore[arg-type]
+        finally:
+            lost.end()
+    assert tried == [True]
+
+
+def test_a_start_that_fails_gives_back_what_it_had_taken(tmp_path, monkeypatch):
+    released: list[bool] = []
+
+    def no_options(role: str, index: int) -> dict[str, Any]:
+        raise EngineFailed("learner 0: rendezvous did not answer within 600 s")
+
+    placement = SimpleNamespace(
+        layout=SimpleNamespace(accelerator="cpu", colocated=False),
+        options=no_options,
+        release=lambda: released.append(True),
+    )
+    monkeypatch.setattr("rlreason.orchestration.start.place", lambda resources, scorers: placement)
+    with pytest.raises(EngineFailed, match="rendezvous did not answer"):
+        PendingEngines(Resources(), tmp_path, None, 64, tmp_path / "logs")
+    assert released == [True]

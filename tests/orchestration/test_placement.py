@@ -15,6 +15,7 @@ from ray.cluster_utils import Cluster
 
 from rlreason.errors import MachineError
 from rlreason.orchestration import versions
+from rlreason.orchestration.actors import gpu_is_shared
 from rlreason.orchestration.cluster import Placement, _stay_on_this_machine, connect, place
 from rlreason.recipe.layout import Kind
 from rlreason.recipe.schema import Resources
@@ -40,12 +41,14 @@ def resources(cluster: Cluster, **settings: Any) -> Resources:
 
 
 def devices(placement: Placement, *seats: tuple[Kind, int]) -> list[tuple[str, list[int]]]:
-    """(node, ids of its GPUs) that an actor of each (kind, index) is given."""
+    """(node, ids of its GPUs) that an actor of each (kind, index) is given; it knows whether it shares them."""
+    shared = placement.layout.colocated
 
     @ray.remote
     class Anybody:
         def whereabouts(self) -> tuple[str, list[int]]:
             context = ray.get_runtime_context()
+            assert gpu_is_shared() == shared
             return context.get_node_id(), [int(each) for each in context.get_accelerator_ids()["GPU"]]
 
     actors = [Anybody.options(**placement.options(kind, index)).remote() for kind, index in seats]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from rlreason.errors import RecipeError
+from rlreason.errors import MachineError, RecipeError
 from rlreason.recipe import build_plan
-from rlreason.recipe.describe import device_layout
+from rlreason.recipe.describe import device_layout, plan_json
+from rlreason.recipe.layout import check_turns, lay_out
+from rlreason.recipe.sizes import GIB, Machine, estimate_memory, shape_of
 from tests.stages.groups import config
 
 
@@ -46,6 +49,37 @@ def test_settings_that_contradict_each_other_are_refused_by_name(changes, messag
 def test_engines_that_take_turns_on_a_device_cannot_work_at_the_same_time(load: Any) -> None:
     with pytest.raises(RecipeError, match=r"stages\.rl\.asynchrony.*does not go with resources\.placement colocated"):
         load("stages.rl.asynchrony={}", "resources.placement=colocated")
+
+
+SHARING = (
+    r"stages\.rl\.asynchrony does not go with GPUs that engines share, and resources\.placement auto has them share 2 "
+    r"here; provide 3 GPUs, lower resources\.generators or resources\.learners, or drop asynchrony"
+)
+
+
+def test_neither_can_those_that_share_one_for_want_of_gpus(load: Any) -> None:
+    recipe = load("stages.rl.asynchrony={}", "resources.generators=2").recipe
+    for gpus in (0, 3, 8):
+        check_turns(recipe, lay_out(recipe.resources, gpus))
+    with pytest.raises(MachineError, match=SHARING):
+        check_turns(recipe, lay_out(recipe.resources, 2))
+    by_turns = load("resources.generators=2").recipe
+    check_turns(by_turns, lay_out(by_turns.resources, 2))
+
+
+def test_the_plan_says_so_before_anything_starts(load: Any) -> None:
+    recipe = load("stages.rl.asynchrony={}", "resources.generators=2").recipe
+    shape = shape_of(recipe.model.scratch)
+
+    def shortages(gpus: int) -> list[str]:
+        estimate = estimate_memory(recipe, shape, on_gpu=True, gpus=gpus)
+        machine = Machine(8, 64 * GIB, gpus, 80 * GIB)
+        found: list[str] = plan_json(build_plan(recipe, model_fingerprint="m"), recipe, estimate, machine)["shortages"]
+        return found
+
+    assert shortages(3) == []
+    (told,) = shortages(2)
+    assert re.fullmatch(SHARING, told)
 
 
 def test_it_makes_another_stage_and_leaves_the_others_as_they_were(load: Any) -> None:

@@ -98,7 +98,7 @@ def test_gpus_that_are_shared_or_too_few_are_told_with_what_to_change(load: Any)
     assert described["fits"] is False
     assert [told.partition(" needs ")[0] for told in described["shortages"]] == [
         "a generator",
-        "a learner rank at rest beside it",
+        "a learner rank at rest",
         "a learner rank while the generator sleeps",
     ]
     assert "raise resources.gpu_memory_share" in described["shortages"][0]

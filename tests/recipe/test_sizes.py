@@ -256,6 +256,67 @@ def test_engines_on_one_gpu_divide_its_memory_take_turns_in_it_or_have_their_own
     ]
 
 
+def test_a_generator_takes_most_of_a_gpu_of_its_own_and_less_of_one_that_it_shares(load: Any) -> None:
+    def share(settings: str, gpus: int) -> float:
+        recipe = load(f"resources={{{settings}}}").recipe
+        return estimate_memory(recipe, SHAPE, on_gpu=True, gpus=gpus).gpu_memory_share
+
+    assert [share("generators: 1", gpus) for gpus in (1, 2)] == [0.45, 0.9]
+    assert share("placement: colocated", 8) == 0.45 and share("tensor_parallel: 2", 3) == 0.9
+    assert [share("gpu_memory_share: 0.6", gpus) for gpus in (1, 2)] == [0.6, 0.6]
+
+
+SCORER_MIB = 1000
+"""Of the GPUs of 10,000 MiB below: a step scorer with its libraries. A generator takes 2,500."""
+ASLEEP_MIB = LIBRARY_BYTES / 2**20
+
+
+@pytest.mark.parametrize(
+    ("generators", "learners", "sleep_level", "expected"),
+    [
+        # generator, learner and scorer are on the last GPU
+        (2, 2, 0, {"a learner rank beside the step scorer": 6500}),
+        # a generator and the scorer, without a learner
+        (3, 2, 0, {"a learner rank": 7500, "the step scorer beside a generator": 7500}),
+        # a learner and the scorer, without a generator; the others have a generator beside them, which takes more
+        (2, 3, 0, {"a learner rank beside the step scorer": 7500}),
+        (
+            *(1, 1, 1),
+            {
+                "a learner rank beside the step scorer at rest": 6500,
+                "a learner rank beside the step scorer while the generator sleeps": 9000 - ASLEEP_MIB,
+            },
+        ),
+        (
+            *(1, 2, 1),
+            {
+                "a learner rank beside the step scorer at rest": 7500,
+                "a learner rank beside the step scorer while the generator sleeps": 9000,
+            },
+        ),
+    ],
+)
+def test_a_step_scorer_has_its_room_on_the_last_of_the_gpus_that_are_shared(
+    load: Any, generators: int, learners: int, sleep_level: int, expected: dict[str, float]
+) -> None:
+    mib = 2**20
+    asked = replace(
+        estimate_memory(load("resources={gpu_memory_share: 0.25}").recipe, SHAPE, on_gpu=True),
+        **{"generators": generators, "learners": learners, "sleep_level": sleep_level},
+        scorer=SCORER_MIB * mib - LIBRARY_BYTES,
+    )
+    first, *others = gpu_demands(asked, 10_000 * mib)
+    assert (first.what, first.room) == ("a generator", 2500 * mib)
+    assert {demand.what: demand.room / mib for demand in others} == pytest.approx(expected)
+
+
+def test_a_step_scorer_has_a_gpu_of_its_own_where_no_engines_share(load: Any) -> None:
+    asked = estimate_memory(load().recipe, SHAPE, on_gpu=True, gpus=3)
+    found = gpu_demands(replace(asked, scorer=2 * GIB), 80 * GIB)[-1]
+    assert (found.what, found.need, found.room) == ("the step scorer", 2 * GIB + LIBRARY_BYTES, 80 * GIB)
+    assert not fits(replace(asked, scorer=80 * GIB), 80 * GIB)
+
+
 def test_each_engine_s_room_decides_whether_they_fit(load: Any) -> None:
     asked = estimate_memory(load("resources={gpu_memory_share: 0.5}").recipe, SHAPE, on_gpu=True)
     larger = max(asked.learner.total, asked.generator.total)

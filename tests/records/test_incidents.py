@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -27,6 +28,21 @@ def test_incidents_are_read_as_they_were_told_with_the_time(tmp_path):
     )
     assert second.cause == HUNG.cause and second.recover_s is None
     assert timedelta() <= datetime.now(UTC) - first.time < timedelta(minutes=1)
+
+
+def test_a_loss_that_was_told_at_once_and_again_when_it_was_over_is_one_incident(tmp_path):
+    folder = RunFolder(tmp_path)
+    lost = replace(DIED, done="killed, being started again", recover_s=None)
+    for incident in (lost, HUNG, lost, replace(lost, detect_s=0.7), DIED, replace(HUNG, actor="other")):
+        IncidentLog(folder).add(incident)
+    # the first start was killed before its generator was back; the second one lost it twice, and it was back once
+    assert [(found.actor, found.detect_s, found.recover_s) for found in read_incidents(folder)] == [
+        ("generator-0", 0.4, None),
+        ("rewards", None, None),
+        ("generator-0", 0.7, None),
+        ("generator-0", 0.4, 12.5),
+        ("other", None, None),
+    ]
 
 
 def test_a_run_in_which_nothing_broke_has_none(tmp_path):

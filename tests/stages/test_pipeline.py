@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import threading
 import time
@@ -16,12 +18,14 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM
 
+from rlreason.engines.checkpoints import MANIFEST, promote
 from rlreason.engines.torch_generator import TorchGenerator
 from rlreason.engines.torch_learner import TorchLearner
 from rlreason.errors import CheckpointError, ScoringFailed
 from rlreason.records.run_folder import RunFolder
 from rlreason.records.tables import read_table
 from rlreason.stages import draws
+from rlreason.stages.spares import ARRAYS, VALUES
 from tests.stages.small import RECIPE, Recorder, results, run, write_recipe
 
 MACHINE = ("sampling_seconds", "spare_batches")
@@ -148,16 +152,46 @@ def test_a_slow_side_changes_nothing(lockstep, tmp_path, monkeypatch, side):
     assert starts["start"].min()[4] < ends["end"].max()[3]
 
 
+def sealed_again(state: Path) -> None:
+    """Have the state's manifest say of its files what they are now."""
+    about = json.loads((state / MANIFEST).read_text())
+    (state / MANIFEST).unlink()
+    promote(state.rename(state.with_name(state.name + ".partial")), {**about, "files": {}})
+
+
+def cut_off(state: Path) -> None:
+    (state / ARRAYS).write_bytes((state / ARRAYS).read_bytes()[:-9])
+
+
+def of_another_form(state: Path) -> None:
+    (state / VALUES).write_text('{"4": {}}')
+    sealed_again(state)
+
+
+def left_out(state: Path) -> None:
+    for name in (VALUES, ARRAYS):
+        (state / name).unlink()
+    sealed_again(state)
+
+
 @pytest.mark.parametrize("lockstep", [1], indirect=True)
-def test_damaged_spare_rollouts_are_refused_by_name(lockstep, tmp_path):
-    recipe, _ = lockstep
+@pytest.mark.parametrize("damage", [cut_off, of_another_form, left_out])
+def test_damaged_spare_rollouts_are_refused_with_a_remedy_that_is_one(lockstep, tmp_path, damage):
+    recipe, whole = lockstep
     with pytest.raises(KeyboardInterrupt):
         run(recipe, tmp_path / "run", progress=Recorder(stop=("rl", 5)))
-    (spare,) = (tmp_path / "run").glob("stages/rl-*/state/*/spare.safetensors")
-    spare.write_bytes(spare.read_bytes()[:-9])
+    (state,) = (tmp_path / "run").glob("stages/rl-*/state/update-*")
+    damage(state)
     with pytest.raises(CheckpointError) as error:
         run(recipe, tmp_path / "run")
-    assert str(spare.parent) in str(error.value)
+    named = re.search(r"or delete (\S+) to begin the stage again", str(error.value))
+    assert named is not None, error.value
+    assert Path(named[1]).resolve() == state.parent.resolve()
+    shutil.rmtree(named[1])
+    progress = Recorder()
+    run(recipe, tmp_path / "run", progress=progress)
+    assert progress.started[0] == ("rl", 0)
+    assert_same(tmp_path / "run", whole)
 
 
 # --- newest, with the options that it has
@@ -277,8 +311,11 @@ def test_ctrl_c_while_both_sides_are_busy_ends_both(tmp_path, monkeypatch):
         return whole(*arguments)
 
     monkeypatch.setattr(draws, "complete", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run(write_recipe(tmp_path / "recipe", recipe_text({})), tmp_path / "run")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(write_recipe(tmp_path / "recipe", recipe_text({})), tmp_path / "run")
+    finally:
+        torch.set_grad_enabled(True)  # the signal may fall into the exit of a `torch.no_grad()`, and other tests follow
     assert sampling_threads() == []
     assert len(calls) <= 4
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,13 +13,14 @@ import pytest
 from rlreason.algorithms.budget import Spending
 from rlreason.engines.meter import Meter
 from rlreason.engines.protocols import Engines
-from rlreason.errors import EngineFailed
+from rlreason.errors import CheckpointError, EngineFailed
 from rlreason.recipe.asynchrony import Asynchrony
+from rlreason.records.run_folder import RunFolder
 from rlreason.stages import pipeline
 from rlreason.stages.context import Context
 from rlreason.stages.draws import Clock, Drawn
 from rlreason.stages.pipeline import Pipeline
-from rlreason.stages.sources import Outcome
+from rlreason.stages.sources import Batch, Outcome
 from rlreason.types import Score
 from tests.stages.groups import config, group
 
@@ -34,7 +36,7 @@ class Stage:
         fail: the update whose draw raises.
     """
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **said: Any) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, done: int = 0, spare: Any = (), **said: Any) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.fail: int | None = None
         self.meter = Meter()
@@ -46,15 +48,16 @@ class Stage:
         nothing: Any = None
         generator: Any = SimpleNamespace(load_weights=self._load)
         engines = Engines(generator, nothing, {})
+        folder: Any = RunFolder(Path("run"))
         self.source = Pipeline(
-            Context(*[nothing] * 4, engines, *[nothing] * 4, meter=self.meter),
-            nothing,
+            Context(nothing, folder, *[nothing] * 2, engines, *[nothing] * 4, meter=self.meter),
+            SimpleNamespace(id="rl-0"),
             config(updates=9),
             Asynchrony(**said),
             nothing,
-            done=0,
-            weights="weights 0",
-            spare={},
+            done=done,
+            weights=f"weights {done}",
+            spare=dict(spare),
         )
 
     def _load(self, weights: str, policy_version: int) -> None:
@@ -62,12 +65,12 @@ class Stage:
         self._served = policy_version
         self.events.append(("load", policy_version))
 
-    def _draw(self, context, stage, config, update, schedule, clock, again=()) -> Drawn:
+    def _draw(self, context, stage, config, update, schedule, clock, again=None) -> Drawn:
         assert self._gate.acquire(timeout=WAIT_S)
         if update == self.fail:
             raise EngineFailed("the generator died")
         self.meter.add(Spending(samples=1))
-        names = [problem.id for problem in again]
+        names = [each.problem.id for each in again.groups] if again else []
         with self._drew:
             self.events.append(("again", update, names, self._served) if again else ("draw", update, self._served))
             self._drew.notify_all()
@@ -124,6 +127,21 @@ def test_in_lockstep_the_learner_s_lead_changes_neither_weights_nor_what_was_tol
         stage.source.settle()
     fourth, fifth, sixth = ([("tell", k), ("load", k), ("draw", k + 3, k)] for k in (1, 2, 3))
     assert stage.events[4:] == [*fourth, *fifth, *sixth]
+
+
+def test_in_lockstep_it_goes_on_only_with_the_batches_that_earlier_weights_sampled(monkeypatch):
+    held = {update: Batch(drawn_by(0, f"problem {update}")) for update in (5, 6)}
+    said = r"after update 4 in .*rl-0.* of 1 later updates, and in lockstep 2 were .* or delete .*rl-0.* to begin"
+    with pytest.raises(CheckpointError, match=said):
+        Stage(monkeypatch, done=4, spare={5: held[5]}, max_staleness=2)
+    stage = Stage(monkeypatch, done=4, spare=held, max_staleness=2)
+    with stage.source:
+        stage.draw(1)
+    assert stage.events == [("load", 4), ("draw", 7, 4)]
+    # the last updates have fewer after them; newest weights may sample any
+    Stage(monkeypatch, done=8, spare={9: held[5]}, max_staleness=2)
+    Stage(monkeypatch, done=9, max_staleness=2)
+    Stage(monkeypatch, done=4, mode="newest", max_staleness=2)
 
 
 def test_newest_takes_the_newest_weights_that_there_are(monkeypatch):

@@ -7,6 +7,8 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import psutil
 import pytest
@@ -17,6 +19,8 @@ from rlreason.errors import EngineFailed, LearnerLost, RunFailed
 from rlreason.recipe.plan import PlannedStage
 from rlreason.records.incidents import read_incidents
 from rlreason.records.run_folder import RunFolder
+from rlreason.stages.recovery import Recovery
+from rlreason.types import Incident
 from tests.stages.small import Recorder, assert_same_results, run, write_recipe
 
 
@@ -64,6 +68,23 @@ def test_a_stage_that_lost_its_learner_ends_with_the_records_of_a_run_left_alone
     assert any(note.startswith("2 incidents: learner-1 died 2x") for note in progress.notes)
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["incidents"] == {"died": 2}
+
+
+@pytest.mark.parametrize("ending", [EngineFailed("generator-0 died"), KeyboardInterrupt()])
+def test_a_learner_that_was_lost_is_written_down_also_where_its_stage_never_goes_on(ending):
+    incidents = list[Incident]()
+    raised = [LearnerLost("learner-1", "died", "killed by signal 9", detect_s=0.5, recover_s=20.0) for _ in range(2)]
+
+    def run() -> None:  # no start of the stage is told
+        raise raised.pop() if raised else ending
+
+    stage = cast(PlannedStage, SimpleNamespace(name="rl"))
+    with pytest.raises(type(ending)):
+        Recovery(Recorder(), incidents.append).attempt(stage, run, lambda: None)
+    first, second, *ended = incidents
+    assert (first.actor, first.recover_s, second.actor) == ("learner-1", 20.0, "learner-1")
+    assert "the learner was lost again" in first.lost and second.lost == "stage rl did not go on"
+    assert [incident.kind for incident in ended] == (["EngineFailed"] if isinstance(ending, EngineFailed) else [])
 
 
 def test_an_engine_that_failed_ends_the_run_and_is_written_down_with_its_class(recipe, tmp_path, monkeypatch):

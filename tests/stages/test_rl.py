@@ -6,8 +6,9 @@ import pytest
 
 from rlreason.engines.protocols import PolicyBatch
 from rlreason.errors import ScoringFailed
+from rlreason.stages import draws
 from rlreason.stages.advantages import Assigned
-from rlreason.stages.draws import Clock, rewards_of
+from rlreason.stages.draws import Clock, Drawn, rewards_of
 from rlreason.stages.rl import learn
 from rlreason.types import Score
 from tests.stages.groups import config, failed, group
@@ -81,3 +82,20 @@ def test_a_clock_accounts_for_all_the_time():
     assert metrics["seconds_learn"] >= 0.02
     assert metrics["seconds_other"] >= 0.02
     assert metrics["seconds"] == pytest.approx(metrics["seconds_learn"] + metrics["seconds_other"])
+
+
+def test_what_is_sampled_again_keeps_the_probabilities_with_which_it_was_drawn(monkeypatch):
+    later = SimpleNamespace(probabilities={"easy": 0.9, "hard": 0.1}, next=lambda count: pytest.fail("they are known"))
+    scores = Score(1.0), Score(0.0)
+    made = {name: group(name, *(([3], score) for score in scores)) for name in "ab"}
+
+    def sample(context, stage, config, update, problems, clock):
+        return [made[problem.id] for problem in problems]
+
+    monkeypatch.setattr(draws, "sample", sample)
+    old = Drawn(list(made.values()), *rewards_of(list(made.values())), np.arange(2), {"easy": 0.5, "hard": 0.5}, 1.0)
+    found = draws.draw_groups(None, None, config(prompts_per_update=2), 3, later, Clock(), again=old)
+    assert [each.problem.id for each in found.groups] == ["a", "b"]
+    assert found.probabilities == {"easy": 0.5, "hard": 0.5}
+    first = SimpleNamespace(probabilities={"easy": 0.9}, next=lambda count: [each.problem for each in made.values()])
+    assert draws.draw_groups(None, None, config(prompts_per_update=2), 3, first, Clock()).probabilities == {"easy": 0.9}

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,8 +17,11 @@ from safetensors.numpy import load_file
 
 from rlreason.algorithms.seeding import derive_seed
 from rlreason.errors import CheckpointError, MachineError, RecipeError, ScoringFailed
+from rlreason.recipe import load_recipe
+from rlreason.recipe.layout import lay_out
 from rlreason.records.run_folder import RunFolder
-from rlreason.stages import evaluate
+from rlreason.stages import evaluate, runner
+from rlreason.stages.runner import start_engines
 from tests.stages.small import RECIPE, Recorder, assert_same_results, results, run, write_recipe
 
 
@@ -35,6 +39,35 @@ def whole(recipe, tmp_path_factory) -> Path:
     assert [stage.split("-")[0] for stage in outcome.ran] == ["sft", "evaluate", "rl", "evaluate"]
     assert progress.finished == ["sft", "evaluate", "rl", "evaluate"]
     return folder
+
+
+class Pending:
+    """Engines that are starting, on so many GPUs."""
+
+    def __init__(self, gpus, resources):
+        self.placement = SimpleNamespace(layout=lay_out(resources, gpus), release=lambda: self.released.append(gpus))
+        self.released = []
+
+
+def test_engines_that_came_to_share_a_gpu_are_let_go_where_a_stage_needs_them_apart(recipe, tmp_path, monkeypatch):
+    on_ray = ["resources.generator=vllm", "resources.learner=deepspeed", "resources.accelerator=auto"]
+    asynchronous = load_recipe(recipe, ["stages.rl.asynchrony={}", *on_ray]).recipe
+    started = []
+
+    def pretended(gpus):
+        def start(resources, *arguments, **options):
+            started.append(Pending(gpus, resources))
+            return started[-1]
+
+        return start
+
+    for gpus in (0, 2):
+        monkeypatch.setattr(runner, "_on_ray", pretended(gpus))
+        assert start_engines(asynchronous, tmp_path, 64, tmp_path) is started[-1]
+    monkeypatch.setattr(runner, "_on_ray", pretended(1))
+    with pytest.raises(MachineError, match=r"stages\.rl\.asynchrony does not go .* share 1 here; provide 2 GPUs"):
+        start_engines(asynchronous, tmp_path, 64, tmp_path)
+    assert [each.released for each in started] == [[], [], [1]]
 
 
 def stage_folder(folder: Path, kind: str) -> Path:

@@ -118,5 +118,7 @@ def test_half_of_it_is_refused_and_not_taken_for_none(tmp_path, lost):
     groups = [group("a", ([3, 4], Score(1.0)), ([5], Score(0.0)))]
     write_spares(tmp_path, {4: Batch(Drawn(groups, *rewards_of(groups), np.array([0]), {}, 1.0))})
     (tmp_path / lost).unlink()
-    with pytest.raises(CheckpointError, match=r"spare rollouts .* cannot be read .* delete spare\.json and spare"):
+    with pytest.raises(
+        CheckpointError, match=rf"spare rollouts .* cannot be read .* restore .* or delete {tmp_path.parent} "
+    ):
         read_spares(tmp_path)

@@ -136,6 +136,15 @@ def test_the_newest_incidents_are_kept(tmp_path: Path):
     assert [incident["n"] for incident in looked(Feed(folder)).incidents] == list(range(10, 60))
 
 
+def test_an_incident_that_is_over_takes_the_place_of_its_beginning(tmp_path: Path):
+    folder, feed = planned_run(tmp_path), Feed(planned_run(tmp_path))
+    died = {"actor": "generator-0", "kind": "died", "cause": "signal 9", "detect_s": 0.5}
+    for recover_s in (None, 12.5):
+        with (folder.path / "incidents.jsonl").open("a") as stream:
+            stream.write(json.dumps({**died, "recover_s": recover_s}) + "\n")
+        assert [incident["recover_s"] for incident in looked(feed).incidents] == [recover_s]
+
+
 def test_a_path_that_is_no_run_is_refused(tmp_path: Path):
     planned_run(tmp_path / "runs" / "one")
     (tmp_path / "file").write_text("")

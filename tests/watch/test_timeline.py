@@ -7,6 +7,8 @@ import pytest
 
 from rlreason.errors import RecordsError, UserError
 from rlreason.records import write_part
+from rlreason.records.schema import ACTORS
+from rlreason.stages.pipeline import timeline_columns
 from rlreason.watch.feed import Feed
 from rlreason.watch.series import Series
 from rlreason.watch.timeline import busy_shares, moment_of, spans
@@ -128,3 +130,11 @@ def test_an_asynchronous_stage_is_traced_as_its_actors_wrote_down(tmp_path: Path
     # both at once, the learner a second into the generators' five; waits are what is left
     assert (work["generate"], work["learn"]) == ((0.0, 5.0), (1.0, 3.0))
     assert "wait" not in work
+
+
+def test_by_turns_and_ahead_the_same_phase_is_the_same_actor_s():
+    phases = {f"seconds_{phase}": 1.0 for phase in ACTORS}
+    found = spans("rl-0", series_of({"update": 1, "at": 9.0, **phases}))
+    recorded = timeline_columns("rl-0", 1, [(phase, 0.0, 1.0) for phase in ACTORS])
+    assert {span.phase: span.actor for span in found} == dict(zip(recorded["phase"], recorded["actor"], strict=True))
+    assert ACTORS["sync"] == "learners"
