@@ -232,20 +232,20 @@ def engine_faults(torch: Place) -> Iterator[Row]:
 
 
 def shot_rows(run: Path) -> Iterator[Row]:
-    """A row a shot: the incident of its actor that was known next."""
-    incidents = [incident for incident in read_incidents(RunFolder(run)) if not incident.actor.startswith("stage")]
-    for shot in SHOTS:
+    """A row a shot: the incident of its actor that was known next, each taken once, since shots may follow closely."""
+    left = [incident for incident in read_incidents(RunFolder(run)) if not incident.actor.startswith("stage")]
+    for shot in sorted(SHOTS, key=lambda shot: shot.fired_at):
         kind = {GENERATOR: "generator", LEARNER: "learner", SCORER: "scorer"}[shot.title]
-        known = {
-            incident.time.timestamp() - (incident.recover_s or 0.0) - shot.fired_at: incident
-            for incident in incidents
+        known = [
+            (incident.time.timestamp() - (incident.recover_s or 0.0) - shot.fired_at, place)
+            for place, incident in enumerate(left)
             if incident.actor.startswith(kind)
-        }
-        after = min((seconds for seconds in known if shot.fired_at and seconds > -0.5), default=None)
+        ]
+        after, place = min(((s, at) for s, at in known if shot.fired_at and s > -0.5), default=(None, -1))
         if after is None:
             yield Row(shot.name, shot.injected, None, "no incident", "?", 1)
             continue
-        incident = known[after]
+        incident = left.pop(place)
         happened = f"{incident.actor} {incident.kind}: {incident.done}; back after {incident.recover_s:.0f} s"
         yield Row(shot.name, shot.injected, round(max(after, 0.0), 1), happened, incident.lost, 0)
 
