@@ -6,8 +6,9 @@ As in `cli`, imports stand in the functions.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +16,18 @@ from rlreason.errors import UserError, one_of
 from rlreason.options import Json, Overrides, Parameters, TaskName
 
 bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
+
+
+def _print(figures: dict[str, Any], as_json: bool, render: Callable[[dict[str, Any]], Any] | None = None) -> None:
+    """Figures as JSON, or for people: as `render` draws them, or plainly."""
+    from rlreason.display import print_figures, print_json, print_renderable
+
+    if as_json:
+        print_json(figures)
+    elif render is not None:
+        print_renderable(render(figures))
+    else:
+        print_figures(figures)
 
 
 @bench.command("rl")
@@ -42,7 +55,6 @@ def bench_rl_command(
     from rlreason.bench.rl import bench_rl
     from rlreason.bench.table import render
     from rlreason.bench.workload import Workload
-    from rlreason.display import print_json, print_renderable
 
     workload = Workload(size, engine, prompts, group, prompt_tokens, completion_tokens)
     try:
@@ -50,10 +62,7 @@ def bench_rl_command(
     except KeyboardInterrupt:
         print("\nrlreason: stopped; every process that was started has ended", file=sys.stderr)
         raise typer.Exit(130) from None
-    if as_json:
-        print_json(figures)
-    else:
-        print_renderable(render(figures))
+    _print(figures, as_json, render)
 
 
 @bench.command("learner")
@@ -71,15 +80,11 @@ def bench_learner_command(
     """
     from rlreason.bench.learner import bench_learner
     from rlreason.bench.workload import SIZES
-    from rlreason.display import print_figures, print_json
 
     if size not in SIZES:
         raise UserError(one_of("--size", size, SIZES))
     figures = bench_learner(updates, size, sequences)
-    if as_json:
-        print_json(figures)
-    else:
-        print_figures(figures)
+    _print(figures, as_json)
 
 
 @bench.command("tasks")
@@ -108,7 +113,7 @@ def bench_tasks_command(
       rlreason bench tasks --paper-scale --seconds 10 --json
     """
     from rlreason.bench.tasks import bench_tasks
-    from rlreason.display import print_figures, print_json
+    from rlreason.display import print_json
     from rlreason.display_tasks import print_rates
     from rlreason.selection import find_task
     from rlreason.tasks.sampling import measure_rate, measure_stream, paper_scale
@@ -129,10 +134,7 @@ def bench_tasks_command(
     else:
         names = [each.name for each in measured.match_cells(cell or ("*",), "--cell")]
         figures = measure_stream(measured, names, stream)
-    if as_json:
-        print_json(figures)
-    else:
-        print_figures(figures)
+    _print(figures, as_json)
 
 
 @bench.command("rewards")
@@ -148,13 +150,9 @@ def bench_rewards_command(
     """
     from rlreason.bench.rewards import bench_rewards
     from rlreason.bench.rewards_table import render
-    from rlreason.display import print_json, print_renderable
 
     figures = bench_rewards(seconds)
-    if as_json:
-        print_json(figures)
-    else:
-        print_renderable(render(figures))
+    _print(figures, as_json, render)
 
 
 @bench.command("verdict")
@@ -170,13 +168,9 @@ def bench_verdict_command(
       rlreason bench verdict --cases 2000 --json
     """
     from rlreason.bench.verdict import bench_verdict, render
-    from rlreason.display import print_json, print_renderable
 
     figures = bench_verdict(cases, seed)
-    if as_json:
-        print_json(figures)
-    else:
-        print_renderable(render(figures))
+    _print(figures, as_json, render)
 
 
 @bench.command("curriculum")
@@ -201,7 +195,6 @@ def bench_curriculum_command(
     """
     from rlreason.bench.curriculum import bench_curriculum, sweep_sec
     from rlreason.bench.curriculum_table import render
-    from rlreason.display import print_json, print_renderable
 
     if plot:
         from rlreason.bench.curriculum_plot import check_plot_path, write_plot
@@ -212,10 +205,7 @@ def bench_curriculum_command(
         figures["sweep"] = sweep_sec(learner or (), seeds=seeds, updates=updates, floor=floor)
     if plot:
         write_plot(figures, plot)
-    if as_json:
-        print_json(figures)
-    else:
-        print_renderable(render(figures))
+    _print(figures, as_json, render)
 
 
 @bench.command("report")
@@ -233,10 +223,6 @@ def bench_report_command(
       rlreason bench report --rows 1000000 --json
     """
     from rlreason.bench.report import bench_report
-    from rlreason.display import print_figures, print_json
 
     figures = bench_report(rows, folder)
-    if as_json:
-        print_json(figures)
-    else:
-        print_figures(figures)
+    _print(figures, as_json)

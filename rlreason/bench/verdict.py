@@ -21,7 +21,7 @@ from rlreason.records.documents import PlanVerdict
 from rlreason.report.statistics import bootstrap_over_problems, wilson
 from rlreason.report.statistics_crossed import Estimate, crossed_share
 from rlreason.report.statistics_effects import effect_sizes
-from rlreason.report.verdict_evidence import Evidence, Reach, Tally, course, derivations, reach, split_half
+from rlreason.report.verdict_evidence import Reach, Tally, course, derivations, evidence, reach, split_half
 from rlreason.report.verdict_rules import LABELS, REQUIRED, Clause, decide, read_clauses
 
 DERIVED = (4, 1)
@@ -136,19 +136,18 @@ def verdict_rates(
         base = base_chances(rng, design)
         halves = (sample(rng, base, design.samples // 2), sample(rng, base, design.samples // 2))
         of_base, of_arm = whole(halves), sample(rng, arm(rng, base), design.samples)
-        ks = powers_of_two(design.samples)
-        found = Evidence(
-            seeds=tuple(range(design.seeds)),
-            problems=design.problems,
-            samples=design.samples,
-            arm={},
-            base={},
-            course=course(of_arm, of_base, ks, rules.alpha),
-            effects=effect_sizes(of_arm.pass_at(1), of_base.pass_at(1)),
-            split_half=split_half(of_arm, halves, rules.amplification, rules.alpha),
+        found = evidence(
+            range(design.seeds),
+            of_arm,
+            of_base,
+            halves,
+            ks=powers_of_two(design.samples),
+            tries=rules.amplification,
+            alpha=rules.alpha,
+            chance=0.0,
             reach=derived_under_base(rng, base, of_base, of_arm, rules) if with_reach else None,
         )
-        read = read_clauses(replace(found, chance=0.0, base=dict.fromkeys(ks, 0.0), arm=dict.fromkeys(ks, 0.0)), rules)
+        read = read_clauses(found, rules)
         clauses = {name: read[name] if name in ("gain", "gap", "unsolved", "reach") else granted[name] for name in read}
         labels[decide(clauses, design.seeds, rules).label] += 1
     return {label: count / cases for label, count in sorted(labels.items())}

@@ -6,8 +6,10 @@ memory, not read through.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +70,13 @@ class WeightFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._written: list[Path] = []
+        self._numbers = itertools.count()
+        self._kept: deque[Path] = deque()
 
     def write(self, weights: PackedWeights) -> StoredWeights:
         """Store the weights under the next number; whoever is told of the file finds it whole."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"sync-{os.getpid()}-{len(self._written)}.safetensors"
+        path = self._folder / f"sync-{os.getpid()}-{next(self._numbers)}.safetensors"
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             file.write(_header(weights))
@@ -81,9 +84,9 @@ class WeightFiles:
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
-        self._written.append(path)
-        for old in self._written[:-KEPT]:
-            old.unlink(missing_ok=True)
+        self._kept.append(path)
+        if len(self._kept) > KEPT:
+            self._kept.popleft().unlink(missing_ok=True)
         return StoredWeights(path, weights.fingerprint)
 
 
