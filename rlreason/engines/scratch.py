@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rlreason.engines.look_up_start import ROPE_THETA, start_at_look_up
 from rlreason.recipe.schema import Architecture
-from rlreason.recipe.sizes import shape_of
+from rlreason.recipe.sizes import ModelShape, shape_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 END_TOKEN = "<|end|>"
 PAD_TOKEN = "<|pad|>"
+SPACE = "\u0120"
+"""The character that stands for a space in a byte-level vocabulary."""
 
 
 def byte_alphabet() -> list[str]:
@@ -23,8 +30,8 @@ def byte_alphabet() -> list[str]:
     return sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
-def make_tokenizer(folder: Path, words: Iterable[str]) -> int:
-    """Write a word-level tokenizer with byte fallback; returns the vocabulary's size.
+def make_tokenizer(folder: Path, words: Iterable[str]) -> dict[str, int]:
+    """Write a word-level tokenizer with byte fallback; returns its vocabulary.
 
     A byte-level BPE without merges whose `ignore_merges` takes a whole pre-token where the vocabulary has it: what is
     a known word is one token, anything else is its bytes.
@@ -46,17 +53,30 @@ def make_tokenizer(folder: Path, words: Iterable[str]) -> int:
     backend.add_special_tokens([AddedToken(PAD_TOKEN, special=True), AddedToken(END_TOKEN, special=True)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=END_TOKEN, pad_token=PAD_TOKEN)
     tokenizer.save_pretrained(folder)
-    return len(vocabulary)
+    return vocabulary
 
 
 def make_model(folder: Path, architecture: Architecture, words: Iterable[str], seed: int) -> Path:
     """Write config, random weights (float32 safetensors, seeded) and tokenizer into `folder`; returns it."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
 
     folder.mkdir(parents=True, exist_ok=True)
-    vocabulary_size = make_tokenizer(folder, words)
-    shape = shape_of(architecture, vocabulary_size)
+    vocabulary = make_tokenizer(folder, words)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _random_model(architecture, shape_of(architecture, len(vocabulary)))
+        if architecture.start == "look_up":
+            spaced = [(word, vocabulary.get(SPACE + word)) for word in vocabulary]
+            start_at_look_up(model, [(vocabulary[word], token) for word, token in spaced if token is not None])
+    model.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
+def _random_model(architecture: Architecture, shape: ModelShape) -> PreTrainedModel:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    look_up = architecture.start == "look_up"
     config = LlamaConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.width,
@@ -67,6 +87,8 @@ def make_model(folder: Path, architecture: Architecture, words: Iterable[str], s
         head_dim=shape.head_width,
         max_position_embeddings=shape.positions,
         tie_word_embeddings=shape.tied,
+        attention_bias=look_up,
+        rope_parameters={"rope_type": "default", "rope_theta": ROPE_THETA if look_up else 1e4},
         # The usual 0.02 is made for widths of thousands: at width 128 attention starts out blind to its input, and the
         # loss stays on the plateau of guessing ten times as long.
         initializer_range=shape.width**-0.5,
@@ -74,8 +96,4 @@ def make_model(folder: Path, architecture: Architecture, words: Iterable[str], s
         eos_token_id=1,
         pad_token_id=0,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = LlamaForCausalLM(config).to(torch.float32)
-    model.save_pretrained(folder, safe_serialization=True)
-    return folder
+    return LlamaForCausalLM(config).to(torch.float32)

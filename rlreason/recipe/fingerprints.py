@@ -42,6 +42,8 @@ def fingerprint_model(
     """
     if path is None:
         architecture = recipe.model.model_dump(mode="json")["scratch"]
+        if architecture["start"] == "random":  # as it was before there was another: identities stay
+            del architecture["start"]
         files = task_fingerprints or {}
         tasks = {name: {**task.model_dump(mode="json"), **files.get(name, {})} for name, task in recipe.tasks.items()}
         return json_digest({"format": FORMAT_VERSION, "scratch": architecture, "tasks": tasks})

@@ -37,7 +37,7 @@ def _unique(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class Architecture(Config):
-    """Shape of a Llama-type decoder made from scratch with random weights."""
+    """Shape of a Llama-type decoder made from scratch."""
 
     layers: PositiveInt = 3
     width: PositiveInt = 128
@@ -47,6 +47,10 @@ class Architecture(Config):
     """None: 3 x width, rounded up to a multiple of 32."""
     max_positions: PositiveInt = 1024
     tie_embeddings: bool = True
+    start: Literal["random", "look_up"] = "random"
+    """Weights before training. look_up: the first two layers start near looking a triple ("Ada boss Bob.") up by person
+    and relation, which a tiny model does not learn from random weights in minutes. Takes two layers, two heads and tied
+    embeddings, and gives attention biases."""
 
     @property
     def feed_forward_width(self) -> int:
@@ -59,6 +63,16 @@ class Architecture(Config):
             raise ValueError(
                 f"width {self.width} / heads {self.heads} must be a head size of 32, 64, 96 or 128; "
                 f"for width {self.width} try heads {max(1, self.width // 32)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_look_up(self) -> Architecture:
+        if self.start == "look_up" and (self.layers < 2 or self.heads < 2 or not self.tie_embeddings):
+            raise ValueError(
+                f"start look_up takes 2 layers and 2 heads at least and tied embeddings, but layers is {self.layers}, "
+                f"heads is {self.heads} and tie_embeddings is {str(self.tie_embeddings).lower()}; change that, or use "
+                "start random"
             )
         return self
 
@@ -209,7 +223,8 @@ class Resources(Config):
     address: str | None = None
     """None: a local Ray; "auto" or "ray://host:port" or "host:port": a running cluster."""
     threads: PositiveInt | None = None
-    """Threads an engine on a CPU. None: all cores (generators and learners take turns)."""
+    """Threads an engine on a CPU. None: all cores (generators and learners take turns); where `address` is left out,
+    several generators share them, and several learners."""
     micro_batch_tokens: PositiveInt | None = None
     """Tokens a rank holds activations for at a time; bounds memory, does not change the result. None: 4,096 on a CPU,
     whose caches a larger pass overflows, 16,384 on a GPU."""

@@ -51,6 +51,7 @@ class ModelShape:
         positions: longest sequence.
         tied: the output head is the embedding.
         qkv_bias: query, key and value projections have biases.
+        output_bias: attention's output projection has one too.
         head_norms: queries and keys are normalised by head.
         norms: normalisations of width H a layer.
     """
@@ -65,6 +66,7 @@ class ModelShape:
     positions: int
     tied: bool = False
     qkv_bias: bool = False
+    output_bias: bool = False
     head_norms: bool = False
     norms: int = 2
 
@@ -81,6 +83,8 @@ def shape_of(architecture: Architecture, vocabulary: int = SCRATCH_VOCABULARY) -
         feed_forward=architecture.feed_forward_width,
         positions=architecture.max_positions,
         tied=architecture.tie_embeddings,
+        qkv_bias=architecture.start == "look_up",
+        output_bias=architecture.start == "look_up",
     )
 
 
@@ -97,6 +101,7 @@ def read_shape(folder: Path) -> ModelShape | None:
         if known is None:
             return None
         heads, width = int(config["num_attention_heads"]), int(config["hidden_size"])
+        biased = bool(config.get("attention_bias", False))
         return ModelShape(
             vocabulary=int(config["vocab_size"]),
             width=width,
@@ -107,7 +112,8 @@ def read_shape(folder: Path) -> ModelShape | None:
             feed_forward=int(config["intermediate_size"]),
             positions=int(config["max_position_embeddings"]),
             tied=bool(config.get("tie_word_embeddings", known.get("tied", False))),
-            qkv_bias=known.get("qkv_bias", bool(config.get("attention_bias", False))),
+            qkv_bias=known.get("qkv_bias", biased),
+            output_bias=biased and config["model_type"] == "llama",
             head_norms=known.get("head_norms", False),
             norms=known.get("norms", 2),
         )
@@ -121,7 +127,7 @@ def count_parameters(shape: ModelShape) -> int:
     """Every weight once (a tied output head is the embedding)."""
     queries, keys = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     attention = shape.width * (2 * queries + 2 * keys)  # query and output; key and value
-    biases = (queries + 2 * keys) if shape.qkv_bias else 0
+    biases = (queries + 2 * keys) * shape.qkv_bias + shape.width * shape.output_bias
     head_norms = 2 * shape.head_width if shape.head_norms else 0
     layer = attention + biases + head_norms + 3 * shape.width * shape.feed_forward + shape.norms * shape.width
     embeddings = shape.vocabulary * shape.width * (1 if shape.tied else 2)

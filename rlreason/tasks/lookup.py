@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from rlreason.errors import TaskError, one_of
 from rlreason.tasks.complementary.checker import Checker
 from rlreason.tasks.complementary.relations import GROUPS, PERSON_UNITS, VALUES
-from rlreason.tasks.complementary.text import derivation, form_words, question, sentence
+from rlreason.tasks.complementary.text import TRIPLE_FORM, derivation, form_words, question, sentence
 from rlreason.tasks.complementary.world import draw_names
 from rlreason.tasks.contract import Cell, Task
 from rlreason.types import DerivationCheck, Problem
@@ -40,6 +40,8 @@ class LookupParameters(BaseModel):
     """Most relations that a text tells."""
     times: int = Field(default=4, ge=2)
     """How often a plain text tells its facts, each time in another order."""
+    wording: Literal["sentences", "triples"] = "sentences"
+    """How facts are told: as in a complementary task."""
     world_seed: int = 0
 
 
@@ -66,7 +68,9 @@ class Lookup(Task):
                 f"tasks.{name}.facts {list(parameters.facts)} must lie within 1 and people_per_text x "
                 f"relations_per_text = {most}; raise one of these or ask for fewer facts"
             )
-        self._names = draw_names(parameters.people, None, parameters.world_seed, f"tasks.{name}.people")
+        self._form = TRIPLE_FORM if parameters.wording == "triples" else 0
+        words = 1 if parameters.wording == "triples" else None
+        self._names = draw_names(parameters.people, words, parameters.world_seed, f"tasks.{name}.people")
         self._relations = tuple(relation for group in GROUPS for unit in PERSON_UNITS[group] for relation in unit)
         self._shapes = {
             count: [
@@ -122,9 +126,9 @@ class Lookup(Task):
             task=self.name,
             cell=cell,
             level=level,
-            prompt=f"{' '.join(sentence(*fact) for fact in facts)} {question([relation], head, True)}",
+            prompt=f"{self._told(facts)} {question([relation], head, True)}",
             answer=tail,
-            target=derivation([(head, relation, tail)], tail),
+            target=derivation([(head, relation, tail)], tail, self._form),
             detail=detail,
         )
 
@@ -142,7 +146,10 @@ class Lookup(Task):
         rng = random.Random(f"{self.parameters.world_seed}/text/{index}")
         facts = self._facts(rng, rng.choice(self.parameters.facts))
         told = [fact for _ in range(self.parameters.times) for fact in rng.sample(facts, len(facts))]
-        return " ".join(sentence(*fact) for fact in told)
+        return self._told(told)
+
+    def _told(self, facts: Sequence[Fact]) -> str:
+        return " ".join(sentence(*fact, form=self._form) for fact in facts)
 
     def words(self) -> Sequence[str]:
         """Also the value relations' words, so that a model made here can read every complementary task."""

@@ -18,7 +18,7 @@ def words(prompt_words: int = 12) -> Words:
 
 def test_every_prompt_has_exactly_the_tokens_asked_for(tmp_path: Path):
     task = words(17)
-    size = make_tokenizer(tmp_path, task.words())
+    size = len(make_tokenizer(tmp_path, task.words()))
     (tmp_path / "config.json").write_text('{"eos_token_id": 1}')
     prompts = [task.problem("train", "words/1", index).prompt for index in range(50)]
     assert size == 1024
