@@ -20,19 +20,20 @@ What is set, and why:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+STEPS = ("scale", "look_back", "match")
 ROPE_THETA = 1e6
 """Base of the rotary positions: most pairs of dimensions turn slowly, so that a match does not depend on distance."""
 _TURNING_PAIRS = 4
-"""Pairs of dimensions, fastest first, that tell neighbouring positions apart."""
+"""Pairs of dimensions, fastest first, that tell neighbouring positions apart. Matches use the others."""
 _POSITION = 14.0
-"""Size of the biases: a peak some 3 above its neighbours before the softmax, so that most attention is on one place."""
+"""Size of the biases: nearly all attention is on one place."""
 _WRITTEN = 1.5
 """What a place back writes into the residual stream, per unit of what it reads."""
 _MATCH = 2.0
@@ -45,42 +46,81 @@ _ALIKE = 0.8
 """Cosine between a word at the start of a text and the same word after a space, which are two tokens."""
 
 
-def start_at_look_up(model: PreTrainedModel, alike: Iterable[tuple[int, int]]) -> None:
+def start_at_look_up(model: PreTrainedModel, alike: Iterable[tuple[int, int]], steps: Collection[str] = STEPS) -> None:
     """Set a random model's weights as the module says, in place, from torch's own random state.
 
     Args:
         model: a Llama with biases in its attention, rotary base `ROPE_THETA` and tied embeddings, two layers and two
             heads at least, as many key-value heads as heads, and head size times heads equal to its width.
+        alike: pairs of tokens that are the same word.
+        steps: some of `STEPS`, for comparisons (scripts/compare_starts.py).
     """
     import torch
 
     config = model.config
-    heads, width = config.num_attention_heads, config.hidden_size
-    size = width // heads
-    layers = model.model.layers
+    size = config.hidden_size // config.num_attention_heads
+    first, second = (layer.self_attn for layer in model.model.layers[:2])
     with torch.no_grad():
-        embeddings = model.model.embed_tokens.weight.normal_(0, 1)
-        for one, other in alike:
-            embeddings[one] = _ALIKE * embeddings[other] + (1 - _ALIKE**2) ** 0.5 * embeddings[one]
-        model.model.norm.weight.fill_(width**-0.5)  # the output head is the embedding: logits of order sqrt(width)
-        for layer in layers:
-            layer.mlp.down_proj.weight.mul_(_QUIET)
-            layer.self_attn.o_proj.weight.mul_(_QUIET)
-        read = _orthonormal(width)
-        written = [_orthonormal(width)[:, :size] for _ in range(heads)]
-        turn = _orthonormal(size)
-        slow = (torch.arange(size) % (size // 2) >= _TURNING_PAIRS).float()[:, None]
-        first, second = layers[0].self_attn, layers[1].self_attn
-        for head in range(heads):
-            rows = slice(head * size, (head + 1) * size)
-            _look_back(first, rows, head + 1)
-            first.v_proj.weight[rows] = read[:size]
-            first.o_proj.weight[:, rows] = _WRITTEN * written[head]
-            one_back, two_back = written[0].T, written[1].T
-            second.q_proj.weight[rows] = _MATCH * slow * (one_back + turn @ read[:size])
-            second.k_proj.weight[rows] = _MATCH * slow * (two_back + turn @ one_back)
-            second.v_proj.weight[rows] = read[rows]
-            second.o_proj.weight[:, rows] = _COPIED * read[rows].T
+        if "scale" in steps:
+            _scale(model, alike)
+        read = _orthonormal(config.hidden_size)
+        written = [_orthonormal(config.hidden_size)[:, :size] for _ in range(config.num_attention_heads)]
+        if "look_back" in steps:
+            _look_back(first, read[:size], written)
+        if "match" in steps:
+            _match(second, read, written)
+
+
+def _scale(model: PreTrainedModel, alike: Iterable[tuple[int, int]]) -> None:
+    embeddings = model.model.embed_tokens.weight.normal_(0, 1)
+    for one, other in alike:
+        embeddings[one] = _ALIKE * embeddings[other] + (1 - _ALIKE**2) ** 0.5 * embeddings[one]
+    model.model.norm.weight.fill_(model.config.hidden_size**-0.5)  # the head is the embedding: logits of order sqrt(H)
+    for layer in model.model.layers:
+        layer.mlp.down_proj.weight.mul_(_QUIET)
+        layer.self_attn.o_proj.weight.mul_(_QUIET)
+
+
+def _look_back(attention: Any, read: torch.Tensor, written: Sequence[torch.Tensor]) -> None:
+    """Head h looks h + 1 places back, whatever stands there: rotary positions turn pair i of dimensions by
+    theta^(-2i/size) a place, so a query turned back by that many places meets its key.
+
+    Args:
+        read: [size, H], what each head reads.
+        written: [H, size] a head, where it writes that.
+    """
+    size = len(read)
+    for head, into in enumerate(written):
+        start = head * size
+        for pair in range(_TURNING_PAIRS):
+            angle = (head + 1) * ROPE_THETA ** (-2 * pair / size)
+            cosine, sine = start + pair, start + pair + size // 2
+            attention.k_proj.bias[cosine] = _POSITION
+            attention.q_proj.bias[cosine] = _POSITION * math.cos(angle)
+            attention.q_proj.bias[sine] = -_POSITION * math.sin(angle)
+        attention.v_proj.weight[start : start + size] = read
+        attention.o_proj.weight[:, start : start + size] = _WRITTEN * into
+
+
+def _match(attention: Any, read: torch.Tensor, written: Sequence[torch.Tensor]) -> None:
+    """Every head compares (one back, own token) of its place with (two back, one back) of the others.
+
+    Args:
+        read: [H, H] orthonormal; its first rows are what `_look_back` read.
+        written: as there.
+    """
+    import torch
+
+    one_back, two_back = written[0].T, written[1].T
+    size = len(one_back)
+    turn = _orthonormal(size)
+    slow = (torch.arange(size) % (size // 2) >= _TURNING_PAIRS).float()[:, None]
+    for head in range(len(written)):
+        rows = slice(head * size, (head + 1) * size)
+        attention.q_proj.weight[rows] = _MATCH * slow * (one_back + turn @ read[:size])
+        attention.k_proj.weight[rows] = _MATCH * slow * (two_back + turn @ one_back)
+        attention.v_proj.weight[rows] = read[rows]
+        attention.o_proj.weight[:, rows] = _COPIED * read[rows].T
 
 
 def _orthonormal(size: int) -> torch.Tensor:
@@ -88,15 +128,3 @@ def _orthonormal(size: int) -> torch.Tensor:
     import torch
 
     return torch.linalg.qr(torch.randn(size, size))[0]
-
-
-def _look_back(attention: torch.nn.Module, rows: slice, places: int) -> None:
-    """Biases under which a head's score is highest `places` back, whatever stands there: rotary positions turn pair i
-    of dimensions by theta^(-2i/d) a place, so a query turned back by that many places meets its key."""
-    size = rows.stop - rows.start
-    for pair in range(_TURNING_PAIRS):
-        angle = places * ROPE_THETA ** (-2 * pair / size)
-        cosine, sine = rows.start + pair, rows.start + pair + size // 2
-        attention.k_proj.bias[cosine] = _POSITION
-        attention.q_proj.bias[cosine] = _POSITION * math.cos(angle)
-        attention.q_proj.bias[sine] = -_POSITION * math.sin(angle)
