@@ -6,11 +6,11 @@ else, so any text is encoded and decoded exactly, and a digit string is one toke
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlreason.engines.look_up_start import ROPE_THETA, start_at_look_up
+from rlreason.engines.look_up_start import ROPE_THETA, STEPS, start_at_look_up
 from rlreason.recipe.schema import Architecture
 from rlreason.recipe.sizes import ModelShape, shape_of
 
@@ -56,8 +56,14 @@ def make_tokenizer(folder: Path, words: Iterable[str]) -> dict[str, int]:
     return vocabulary
 
 
-def make_model(folder: Path, architecture: Architecture, words: Iterable[str], seed: int) -> Path:
-    """Write config, random weights (float32 safetensors, seeded) and tokenizer into `folder`; returns it."""
+def make_model(
+    folder: Path, architecture: Architecture, words: Iterable[str], seed: int, steps: Collection[str] = STEPS
+) -> Path:
+    """Write config, random weights (float32 safetensors, seeded) and tokenizer into `folder`; returns it.
+
+    Args:
+        steps: see `start_at_look_up`; only where the architecture starts there.
+    """
     import torch
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +73,7 @@ def make_model(folder: Path, architecture: Architecture, words: Iterable[str], s
         model = _random_model(architecture, shape_of(architecture, len(vocabulary)))
         if architecture.start == "look_up":
             spaced = [(word, vocabulary.get(SPACE + word)) for word in vocabulary]
-            start_at_look_up(model, [(vocabulary[word], token) for word, token in spaced if token is not None])
+            start_at_look_up(model, [(vocabulary[word], token) for word, token in spaced if token is not None], steps)
     model.save_pretrained(folder, safe_serialization=True)
     return folder
 
