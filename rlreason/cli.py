@@ -154,29 +154,35 @@ def plan(
     gpu_memory: Annotated[
         float | None, typer.Option(min=1, metavar="GIB", help="Of each GPU, with --gpus; left out: 80.")
     ] = None,
+    rates: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="Estimate hours by these rates; on GPUs left out: assumed_h200."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a recipe will do: its stages, what the arms share, sizes, memory, devices. Starts nothing.
+    """Show what a recipe will do: its stages, what the arms share, sizes, memory, devices, hours. Starts nothing.
 
     \b
       rlreason plan quickstart
       rlreason plan quickstart --model qwen2.5-7b --gpus 8 --gpu-memory 80
+      rlreason plan complementary-qwen2.5-1.5b --gpus 1 --gpu-memory 141 --rates rates.json
       rlreason plan quickstart --set resources.learners=2 --json
       rlreason plan my_recipe.yaml --freeze
     """
     from dataclasses import replace
 
-    from rlreason.display import print_json, print_renderable, print_table
+    from rlreason.display import print_json, print_note, print_renderable, print_table
     from rlreason.doctor import this_machine
     from rlreason.recipe import load_recipe
     from rlreason.recipe.describe import plan_json, render_plan
     from rlreason.recipe.known_models import find_shape
     from rlreason.recipe.layout import uses_gpus
     from rlreason.recipe.sizes import GIB
+    from rlreason.simulate_commands import hours_of
     from rlreason.stages.binding import bind, estimate_engines
     from rlreason.stages.schedule import gates
 
-    bound = bind(load_recipe(recipe, overrides or ()))
+    bound = bind(load_recipe(recipe, overrides or ()), may_lack_model=True)
     if freeze or output:
         _freeze(bound.loaded, output, as_json)
         return
@@ -189,11 +195,19 @@ def plan(
     shape = find_shape(model) if model else None
     known = None if here is None else here.gpus
     estimate = estimate_engines(bound, uses_gpus(resources, machine.gpus), gpus=known, shape=shape)
+    hours = hours_of(bound, estimate, rates, known)
     if as_json:
         told = plan_json(bound.plan, bound.recipe, estimate, here)
+        told |= {"model_absent": bound.absent_model is not None, "hours": hours and hours.as_json()}
         print_json({**told, "gates": {name: dict(needs) for name, needs in gates(bound.recipe, bound.tasks).items()}})
     else:
         print_renderable(render_plan(bound.plan, bound.recipe, estimate, here))
+        if bound.absent_model is not None:
+            print_note(f"{bound.recipe.model.path} is not here: sized by its name; ids of stages will be others")
+        if hours is not None:
+            from rlreason.simulate.show import render_hours
+
+            print_renderable(render_hours(hours))
         for name, needs in gates(bound.recipe, bound.tasks).items():
             print_table((f"gate of {name}: cell", "unlocked once these are mastered"), needs)
 

@@ -15,12 +15,15 @@ from rlreason.options import Json, Overrides, RecipeName
 
 if TYPE_CHECKING:
     from rlreason.recipe import LoadedRecipe
+    from rlreason.recipe.sizes import Estimate
     from rlreason.recipe.stages import OnPolicy
     from rlreason.records.run_folder import RunFolder
     from rlreason.simulate.costs import Work
     from rlreason.simulate.fit import Measured
+    from rlreason.simulate.hours import PlanHours
     from rlreason.simulate.rates import ModelSize, Rates
     from rlreason.simulate.search import Pipeline
+    from rlreason.stages.binding import BoundRecipe
 
 simulation = typer.Typer()
 _MOST_GPUS = 1_048_576
@@ -139,19 +142,54 @@ def _stage(loaded: LoadedRecipe, name: str | None) -> tuple[str, OnPolicy]:
 
 def _model(loaded: LoadedRecipe) -> ModelSize:
     """The size of the recipe's model."""
-    from rlreason.simulate.rates import ModelSize
     from rlreason.stages.binding import bind, estimate_engines
 
-    estimate = estimate_engines(bind(loaded), on_gpu=True)
+    estimate = estimate_engines(bind(loaded, may_lack_model=True), on_gpu=True)
     if estimate is None:
         raise UserError(
             f"the model of recipe {loaded.recipe.name!r} is of a type whose sizes are not known; give rates "
             "with a `model:` section (parameters, value_bytes, cache_bytes_per_token)"
         )
+    return _size(estimate)
+
+
+def _size(estimate: Estimate) -> ModelSize:
+    from rlreason.simulate.rates import ModelSize
+
     return ModelSize(
         parameters=estimate.parameters,
         value_bytes=4 if estimate.dtype == "float32" else 2,
         cache_bytes_per_token=estimate.cache_bytes_per_token,
+    )
+
+
+def hours_of(bound: BoundRecipe, estimate: Estimate | None, named: str | None, gpus: int | None) -> PlanHours | None:
+    """For `rlreason plan`: hours of every stage. None on a CPU for which no rates are given.
+
+    Args:
+        named: rates, see `load_rates`; None: those assumed of an H200 where the recipe runs on GPUs.
+        gpus: how many there are; None: not known.
+    Raises:
+        UserError: rates are given, and the model is of a type whose sizes are not known.
+    """
+    from rlreason.simulate.hours import held_devices, plan_hours
+    from rlreason.simulate.rates import load_rates
+    from rlreason.stages.lengths import LengthCounter
+
+    if estimate is None and named is not None:
+        raise UserError(f"--rates {named}: the model is of a type whose sizes are not known; give --model too")
+    if estimate is None or (named is None and not estimate.on_gpu):
+        return None
+    recipe, counter = bound.recipe, LengthCounter(bound)
+    found = {stage.id: counter.of_stage(stage) for stage in bound.plan.stages if stage.type != "reach"}
+    return plan_hours(
+        bound.plan,
+        recipe,
+        load_rates(named or "assumed_h200"),
+        _size(estimate),
+        {id: lengths for id, lengths in found.items() if lengths is not None},
+        counted=counter.counted,
+        devices=held_devices(recipe.resources, on_gpu=estimate.on_gpu, gpus=gpus, scorers=int(bool(recipe.scorers))),
     )
 
 

@@ -41,6 +41,11 @@ KNOWN_MODELS: dict[str, ModelShape] = {
 }
 
 
+def named_shape(path: str) -> ModelShape | None:
+    """The shape of the known model that a directory is called after, in upper or lower case; None: after none."""
+    return KNOWN_MODELS.get(Path(path).name.lower())
+
+
 def find_shape(model: str) -> ModelShape:
     """The shape of a model by its name here, by its Hugging Face directory, or by its config.json.
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlreason.simulate.fit import Check
+from rlreason.simulate.hours import PlanHours
 from rlreason.simulate.rates import Rates
 from rlreason.simulate.search import FAILURES, Outcome
 from rlreason.simulate.timeline import SHARES
@@ -70,6 +71,30 @@ def render_outcomes(outcomes: Sequence[Outcome], rates: Rates) -> RenderableType
         Text(),
         *meanings,
     )
+
+
+def render_hours(hours: PlanHours) -> RenderableType:
+    """Hours of the stages of the first seed (those of the others take as long), and of all."""
+    table = _table("stage", "generate, h", "learn, h", "other, h", "device-hours")
+    table.columns[0].justify = "left"
+    for each in hours.stages:
+        if each.stage.seed == hours.stages[0].stage.seed:
+            who = f" {', '.join(each.stage.arms)}" if each.stage.type == "evaluate" else ""
+            seconds = (each.generate, each.learn, each.other, each.total * hours.devices)
+            table.add_row(each.stage.name + who, *(f"{value / 3600:.3f}" if value else "" for value in seconds))
+    seeds = len({each.stage.seed for each in hours.stages})
+    tokens = "the model's tokenizer" if hours.counted else "1.25 a word, ASSUMED: no tokenizer is here"
+    return Group(
+        Text(f"\nhours of the wall clock, one stage after another, {hours.devices} device(s) held throughout\n"),
+        table,
+        Text(f"\nin all ({seeds} seed(s)): {hours.wall_hours:.2f} h, {hours.device_hours:.2f} device-hours", "bold"),
+        Text(f"rates: {hours.about}"),
+        Text(f"generating: {_loud(hours.generating)}; learning: {_loud(hours.learning)}; tokens: {tokens}"),
+    )
+
+
+def _loud(basis: str) -> str:
+    return "ASSUMED" if basis == "assumed" else basis
 
 
 def render_checks(checks: Sequence[Check]) -> RenderableType:

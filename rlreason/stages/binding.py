@@ -15,6 +15,7 @@ import numpy as np
 from rlreason.errors import ModelError, RecipeError, TaskError, one_of
 from rlreason.recipe import LoadedRecipe, Plan, Recipe, build_plan, fingerprint_model, fingerprint_rewards
 from rlreason.recipe.fingerprints import fingerprint_folder
+from rlreason.recipe.known_models import named_shape
 from rlreason.recipe.partners import match_of
 from rlreason.recipe.schema import Evaluation
 from rlreason.recipe.scorers import PrmFolder
@@ -34,9 +35,10 @@ class BoundRecipe:
 
     Attributes:
         tasks: the recipe's name of a task -> the task.
-        model_path: Hugging Face directory to start from; None: a new model.
+        model_path: Hugging Face directory to start from; None: a new model, or one that is absent.
         scorer_folders: Hugging Face directories of the step scorers that are read from one, by name.
         max_tokens: longest prompt and completion together that the engines must take.
+        absent_model: sizes of a model that is not here, see `bind`. Stages have other ids then than with the model.
     """
 
     loaded: LoadedRecipe
@@ -45,6 +47,7 @@ class BoundRecipe:
     scorer_folders: Mapping[str, Path]
     plan: Plan
     max_tokens: int
+    absent_model: ModelShape | None = None
 
     @property
     def recipe(self) -> Recipe:
@@ -52,9 +55,12 @@ class BoundRecipe:
         return self.loaded.recipe
 
 
-def bind(loaded: LoadedRecipe) -> BoundRecipe:
+def bind(loaded: LoadedRecipe, *, may_lack_model: bool = False) -> BoundRecipe:
     """Check a recipe against what is installed.
 
+    Args:
+        may_lack_model: the model's directory need not be there where it is called after a known model
+            (models/qwen2.5-0.5b): enough to plan, not to run.
     Raises:
         TaskError, ModelError, RewardError: an unknown type, parameter, cell or level; a split without problems; a
             model directory or reward file that is not there.
@@ -72,22 +78,37 @@ def bind(loaded: LoadedRecipe) -> BoundRecipe:
     check_evaluation(tasks, recipe)
     for part in recipe.rewards.parts:
         check_file(part.spec, loaded.folders)
-    model_path = resolve_model_path(loaded)
+    absent = _absent_model(loaded) if may_lack_model else None
+    model_path = resolve_model_path(loaded) if absent is None else None
     scorer_folders = {
         name: resolve_model_folder(scorer.path, f"scorers.{name}.path", loaded.folders)
         for name, scorer in recipe.scorers.items()
         if isinstance(scorer, PrmFolder)
     }
-    check_countable(recipe, model_path)
+    if absent is None:
+        check_countable(recipe, model_path)
     task_files = fingerprint_task_files(recipe, loaded.folders)
     plan = build_plan(
         recipe,
-        model_fingerprint=fingerprint_model(model_path, recipe, task_files),
+        model_fingerprint=fingerprint_model(model_path, recipe, task_files) if absent is None else "absent",
         reward_fingerprints=fingerprint_rewards(recipe, loaded.folders),
         scorer_fingerprints={name: fingerprint_folder(folder) for name, folder in scorer_folders.items()},
         task_fingerprints=task_files,
     )
-    return BoundRecipe(loaded, tasks, model_path, scorer_folders, plan, max_tokens(recipe, model_path))
+    longest = max_tokens(recipe, model_path) if absent is None else longest_sequence(recipe, absent.positions)
+    return BoundRecipe(loaded, tasks, model_path, scorer_folders, plan, longest, absent)
+
+
+def _absent_model(loaded: LoadedRecipe) -> ModelShape | None:
+    """The shape of the recipe's model where it is known by name alone."""
+    path = loaded.recipe.model.path
+    if path is None:
+        return None
+    try:
+        resolve_model_path(loaded)
+    except ModelError:
+        return named_shape(path)
+    return None
 
 
 def estimate_engines(
@@ -104,6 +125,8 @@ def estimate_engines(
 
 
 def _shape(bound: BoundRecipe) -> ModelShape | None:
+    if bound.absent_model is not None:
+        return bound.absent_model
     scratch = bound.recipe.model.scratch
     if scratch is not None:
         words = {word for task in bound.tasks.values() for word in task.words()}
@@ -229,6 +252,11 @@ def max_tokens(recipe: Recipe, model_path: Path | None) -> int:
         positions = recipe.model.scratch.max_positions
     else:
         positions = int(json.loads((model_path / "config.json").read_text()).get("max_position_embeddings", MAX_TOKENS))
+    return longest_sequence(recipe, positions)
+
+
+def longest_sequence(recipe: Recipe, positions: int) -> int:
+    """See `max_tokens`, of a model with so many positions."""
     wanted = recipe.resources.max_tokens
     if wanted is not None and wanted > positions:
         raise ModelError(f"resources.max_tokens {wanted} is more than the model's {positions} positions; lower it")

@@ -1,0 +1,1 @@
+"""What `gpu_session` measures and runs."""
