@@ -28,17 +28,19 @@ def _chunk(
     top_p: float,
     entropy_gradient: bool,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    logits = head(hidden).float() / temperature
+    # the fewest walks over [n, V]: each costs as much as the head's own product where the model is small
+    logits = head(hidden).float()
+    if temperature != 1.0:
+        logits = logits / temperature
     if top_p < 1:
         logits = _within_nucleus(logits, targets, top_p)
-    normaliser = torch.logsumexp(logits, dim=-1)
-    logprobs = logits.gather(1, targets[:, None]).squeeze(1) - normaliser
+    log_probabilities = torch.log_softmax(logits, dim=-1)
+    logprobs = log_probabilities.gather(1, targets[:, None]).squeeze(1)
     with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
-        log_probabilities = logits - normaliser[:, None]
         if top_p < 1:
             # finite where the probability is 0, so that 0 x log 0 is 0 and so is its gradient
             log_probabilities = log_probabilities.clamp_min(torch.finfo(logits.dtype).min)
-        entropy = -(log_probabilities.exp() * log_probabilities).sum(dim=-1)
+        entropy = -torch.linalg.vecdot(log_probabilities.exp(), log_probabilities)
     return logprobs, entropy
 
 

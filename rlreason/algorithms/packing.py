@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -15,6 +16,9 @@ WASTE = 0.05
 """Share of padding above which passes are made smaller."""
 SMALLEST = 4
 """Smallest passes are one of this many parts of the budget: below it, the passes' own cost outgrows the padding's."""
+COPIES = 8
+"""A token that is computed holds activations of about 16 times the model's width in a layer; a copy of its key and
+value, which attention needs once for every completion, holds two: one of this many parts."""
 
 
 def balanced_micro_batches(lengths: Sequence[int] | np.ndarray, ranks: int, budget: int) -> list[list[Batch]]:
@@ -35,25 +39,74 @@ def balanced_micro_batches(lengths: Sequence[int] | np.ndarray, ranks: int, budg
     order = np.argsort(-np.asarray(lengths), kind="stable")
     shares = [[int(index) for index in order[rank::ranks]] for rank in range(ranks)]
     size = budget
-    plans = [_equal_passes(share, lengths, size) for share in shares]
+    plans = [_equal_passes(partial(_cut, share, lengths), size) for share in shares]
     while padded_share(lengths, list(chain(*plans))) > WASTE and size // 2 >= max(1, budget // SMALLEST):
         size //= 2
-        plans = [_equal_passes(share, lengths, size) for share in shares]
+        plans = [_equal_passes(partial(_cut, share, lengths), size) for share in shares]
     passes = max(1, *(len(batches) for batches in plans))
     return [batches + [[] for _ in range(passes - len(batches))] for batches in plans]
 
 
-def _equal_passes(indices: Sequence[int], lengths: Sequence[int] | np.ndarray, budget: int) -> list[Batch]:
-    """As few passes as the budget allows, cut by the smallest budget that needs no more: so they are nearly equal."""
-    passes = len(_cut(indices, lengths, budget))
+def shared_micro_batches(
+    prompts: Sequence[int],
+    prompt_lengths: Sequence[int] | np.ndarray,
+    lengths: Sequence[int] | np.ndarray,
+    ranks: int,
+    budget: int,
+) -> list[list[Batch]]:
+    """As `balanced_micro_batches`, for passes that compute a prompt once for all its completions, and pad nothing.
+
+    The completions of a prompt stay together as far as the budget, and an even share of every rank, allow. Prompts with
+    long completions come first, so that the completions of a pass are of similar length.
+
+    Args:
+        prompts: [S], a number of each sequence's prompt: equal prompts, equal number.
+        prompt_lengths, lengths: [S] int, tokens of the prompt, of the completion.
+        ranks: learner ranks.
+        budget: tokens a pass may have: its distinct ones, and 1 / `COPIES` of those of its whole sequences. A single
+            larger sequence stands alone.
+    Returns:
+        As there.
+    """
+    lengths = np.asarray(lengths, dtype=np.int64)
+    costs = lengths + (np.asarray(prompt_lengths) + lengths) // COPIES
+    groups: dict[int, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        groups.setdefault(prompt, []).append(index)
+    ordered = sorted(groups.values(), key=lambda group: -max(lengths[group]))
+
+    def cut(size: int) -> list[Batch]:
+        batches: list[Batch] = []
+        room = 0
+        for group in ordered:
+            prompt = int(prompt_lengths[group[0]])
+            begin = prompt + costs[group].sum() > room
+            room -= prompt
+            for index in group:
+                if begin or costs[index] > room:
+                    batches.append([])
+                    room, begin = size - prompt, False
+                batches[-1].append(index)
+                room -= int(costs[index])
+        return batches
+
+    batches = _equal_passes(cut, budget, ranks)
+    passes = max(1, -(-len(batches) // ranks))
+    batches += [[] for _ in range(passes * ranks - len(batches))]
+    return [batches[rank::ranks] for rank in range(ranks)]
+
+
+def _equal_passes(cut: Callable[[int], list[Batch]], budget: int, ranks: int = 1) -> list[Batch]:
+    """As few passes of every rank as the budget allows, by the smallest budget that does: so they are nearly equal."""
+    passes = -(-len(cut(budget)) // ranks) * ranks
     low, high = 1, budget
     while low < high:
         middle = (low + high) // 2
-        if len(_cut(indices, lengths, middle)) > passes:
+        if len(cut(middle)) > passes:
             low = middle + 1
         else:
             high = middle
-    return _cut(indices, lengths, high)
+    return cut(high)
 
 
 def _cut(indices: Sequence[int], lengths: Sequence[int] | np.ndarray, budget: int) -> list[Batch]:

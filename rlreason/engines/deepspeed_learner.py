@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from rlreason.algorithms.packing import balanced_micro_batches
 from rlreason.engines.adapters import merged_tensors, save_merged
 from rlreason.engines.average import WeightAverage, averaged
 from rlreason.engines.deepspeed_state import StateKeeper, load_module, load_optimizer
 from rlreason.engines.learner_state import LearnerState, load_average, load_random
 from rlreason.engines.objective import UpdateTally, check_gradient, may_step, micro_batch_losses, policy_figures
-from rlreason.engines.policy import PolicyModule, load_policy, scheduled_rate
+from rlreason.engines.policy import Passes, PolicyModule, load_policy, plan_passes, scheduled_rate
 from rlreason.engines.protocols import (
     PolicyBatch,
     PolicyFigures,
@@ -140,16 +139,23 @@ class DeepSpeedLearner:
         plan = self._passes(batch)
         tally = UpdateTally()
         losses = micro_batch_losses(
-            self._engine, batch, plan, self._settings, self._device, tally, reference=self._reference
+            self._engine,
+            batch,
+            plan.batches,
+            self._settings,
+            self._device,
+            tally,
+            reference=self._reference,
+            shared=plan.shared,
         )
         for index, loss in enumerate(losses):
-            self._engine.set_gradient_accumulation_boundary(index + 1 == len(plan))
+            self._engine.set_gradient_accumulation_boundary(index + 1 == len(plan.batches))
             # DeepSpeed averages gradients over ranks; the update's loss is their sum
             self._engine.backward(loss * self._ranks)
         metrics = self._over_ranks(tally).metrics(self._settings)
         wanted = self._settings.optimizer
         metrics["learning_rate"] = scheduled_rate(wanted, update, self._settings.updates)
-        metrics["forward_passes"] = float(len(plan))
+        metrics["forward_passes"] = float(len(plan.batches))
         step = False
         try:
             step = may_step(metrics, self._settings, self._dtype, update, on_policy)
@@ -162,10 +168,9 @@ class DeepSpeedLearner:
             metrics["grad_norm"] = check_gradient(self._step(), update)
         return metrics
 
-    def _passes(self, batch: PolicyBatch) -> list[list[int]]:
+    def _passes(self, batch: PolicyBatch) -> Passes:
         """This rank's share of the batch, in micro-batches."""
-        lengths = batch.prompt_lengths + batch.lengths
-        return balanced_micro_batches(lengths, self._ranks, self._micro_batch_tokens)[self._rank]
+        return plan_passes(self._engine.module, batch, self._ranks, self._micro_batch_tokens)[self._rank]
 
     def _step(self) -> float:
         """Clip and step; returns the gradient norm before clipping, which DeepSpeed tells for ZeRO 1 to 3 only."""
@@ -191,7 +196,8 @@ class DeepSpeedLearner:
 
     def figures(self, batch: PolicyBatch) -> PolicyFigures:
         """See `protocols.Learner.figures`; every rank returns all of it."""
-        own = policy_figures(self._engine, batch, self._passes(batch), self._settings, self._device)
+        plan = self._passes(batch)
+        own = policy_figures(self._engine, batch, plan.batches, self._settings, self._device, shared=plan.shared)
         total = torch.distributed.ReduceOp.SUM
         return PolicyFigures(
             *(np.array(self._reduced(array, total), dtype=np.float32) for array in (own.logprobs, own.values))

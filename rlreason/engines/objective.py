@@ -41,6 +41,7 @@ SUMS = (
     "tokens",
     "held",
     "computed",
+    "padding",
     "mismatch",
     "mismatch_kl",
     "current",
@@ -58,8 +59,8 @@ class UpdateTally:
     """Sums over the micro-batches of an update, from which its metrics are made.
 
     Attributes:
-        sums: name -> sum over the update's sampled tokens, but "loss" (the update's), "held" (tokens that are not
-            padding) and "computed" (positions). Ranks add theirs up.
+        sums: name -> sum over the update's sampled tokens, but "loss" (the update's), "held" (tokens of its sequences),
+            "computed" (positions that went through the model) and "padding" (of these). Ranks add theirs up.
         largest_ratio: of the learner's probability of a token to the generator's; ranks take the largest.
     """
 
@@ -73,7 +74,8 @@ class UpdateTally:
         own = {
             "tokens": tokens,
             "held": float(part.held),
-            "computed": float(part.tokens.numel() if part.held else 0),
+            "computed": float(part.computed),
+            "padding": float(part.padding),
             "mismatch": off.mean_difference * tokens,
             "mismatch_kl": off.kl * tokens,
             "current": tokens,
@@ -95,7 +97,8 @@ class UpdateTally:
             "loss": sums["loss"],
             "completion_tokens": sums["tokens"],
             "trained_tokens": sums["held"],
-            "padded_share": 1.0 - sums["held"] / sums["computed"] if sums["computed"] else 0.0,
+            "computed_tokens": sums["computed"],
+            "padded_share": sums["padding"] / max(sums["computed"], 1.0),
             "mismatch_mean": sums["mismatch"] / tokens,
             "mismatch_kl": sums["mismatch_kl"] / tokens,
             "mismatch_ratio_max": self.largest_ratio,
@@ -121,6 +124,8 @@ def micro_batch_losses(
     device: torch.device,
     tally: UpdateTally,
     reference: PolicyModule | None = None,
+    *,
+    shared: bool = False,
 ) -> Iterator[torch.Tensor]:
     """The loss of each micro-batch, ready for a backward pass; their sum is the update's loss.
 
@@ -130,14 +135,15 @@ def micro_batch_losses(
         plan: sequence indices of each micro-batch.
         tally: filled on the way.
         reference: what the policy is held near, with `settings.kl`.
+        shared: a micro-batch holds each prompt once; only where the module `shares_prompts`.
     """
     for indices in plan:
-        part = micro_batch(batch, indices, device)
-        logprobs, entropy, values = module(*part.asked, settings.temperature, settings.top_p)
+        part = micro_batch(batch, indices, device, shared=shared)
+        logprobs, entropy, values = part.under(module, settings.temperature, settings.top_p)
         behind = None
         if reference is not None:
             with torch.no_grad():
-                behind, _, _ = reference(*part.asked, settings.temperature, settings.top_p)
+                behind, _, _ = part.under(reference, settings.temperature, settings.top_p)
         yield _loss(part, logprobs, entropy, values, behind, settings, tally)
 
 
@@ -166,7 +172,7 @@ def _loss(
         importance, share = importance_weights(
             proximal,
             part.generator_logprobs,
-            part.rows,
+            part.sequence,
             method=correction.method,
             level=correction.level,
             low=correction.low,
@@ -174,7 +180,7 @@ def _loss(
         )
         ratio_against = proximal
         counted["corrected"] = float(share) * len(proximal)
-    surrogate = SURROGATES[settings.loss.type](settings.loss, logprobs, ratio_against, advantages, part.rows)
+    surrogate = SURROGATES[settings.loss.type](settings.loss, logprobs, ratio_against, advantages, part.sequence)
     tokens = surrogate.loss if correction is None else surrogate.loss * importance
     if kl is not None and kl.place == "loss":
         tokens = tokens + kl.weight * distance
@@ -203,13 +209,15 @@ def policy_figures(
     plan: Sequence[Sequence[int]],
     settings: PolicySettings,
     device: torch.device,
+    *,
+    shared: bool = False,
 ) -> PolicyFigures:
     """Log-probabilities and values of the sequences in `plan`; 0 for all others, so that ranks can add theirs up."""
     starts = np.concatenate([[0], np.cumsum(batch.lengths)])
     found = PolicyFigures(np.zeros(starts[-1], np.float32), np.zeros(starts[-1], np.float32))
     for indices in plan:
-        part = micro_batch(batch, indices, device)
-        logprobs, _, values = module(*part.asked, settings.temperature, settings.top_p)
+        part = micro_batch(batch, indices, device, shared=shared)
+        logprobs, _, values = part.under(module, settings.temperature, settings.top_p)
         at = [sampled_places(batch, starts[index], starts[index + 1]) for index in indices]
         if at:
             where = np.concatenate(at)

@@ -1,6 +1,7 @@
-"""A policy as every learner holds it: log-probabilities, entropies and values of completion tokens, in padded rows.
+"""A policy as every learner holds it: log-probabilities, entropies and values of completion tokens.
 
-Torch only. What becomes of them is `objective`'s; DeepSpeed or a plain optimizer around them, ranks and checkpoints are
+Sequences go through the model in padded rows, or in a flat row that holds a prompt once (`shared_prompts`). Torch only.
+What becomes of them is `objective`'s; DeepSpeed or a plain optimizer around them, ranks and checkpoints are
 the learners' own affair.
 """
 
@@ -15,35 +16,50 @@ import torch
 from torch import nn
 
 from rlreason.algorithms.logprobs import token_logprobs
+from rlreason.algorithms.packing import balanced_micro_batches, shared_micro_batches
 from rlreason.algorithms.schedules import learning_rate_at
 from rlreason.engines.adapters import add_adapters
 from rlreason.engines.models import load_for
 from rlreason.engines.protocols import PolicyBatch, PolicySettings
+from rlreason.engines.shared_prompts import (
+    SharedPrompts,
+    can_share,
+    describe_row,
+    flat_row,
+    prompt_numbers,
+    share_prompts,
+)
 from rlreason.errors import ModelError
 from rlreason.recipe.training import Optimizer
+
+WORTH_SHARING = 0.9
+"""Largest share of an update's tokens that is left with every prompt computed once, for which it is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class MicroBatch:
-    """Rows that go through the model together, right-padded, and the N sampled tokens in them.
+    """Rows that go through the model together, and the N sampled tokens in them.
 
     What an environment said between a policy's turns is in the rows and among none of the N.
 
     Attributes:
-        tokens: [R, L] int64. Padding is on the right, where a causal model's earlier positions cannot see it, so no
-            attention mask is needed and the fast causal kernel is used.
-        rows, columns: [N] int64, position in `tokens` of the hidden state that predicts each completion token. A row
-            holds one whole completion, so `rows` also says which completion a token is of.
+        tokens: [R, L] int64. Where a row is a sequence, padding is on the right: there a causal model's earlier
+            positions cannot see it, so no attention mask is needed and the fast causal kernel is used.
+        rows, columns: [N] int64, position in `tokens` of the hidden state that predicts each completion token.
+        sequence: [N] int64, which of the micro-batch's completions a token is of; it is in here whole.
         targets: [N] int64, the sampled tokens.
         generator_logprobs, advantages, weights: [N] float32.
         proximal_logprobs, returns: [N] float32, or None: see `protocols.PolicyBatch`.
         current: [N] bool, or None: see there.
-        held: tokens that are not padding.
+        held: tokens of the sequences, a prompt counted with each of its completions.
+        computed: positions that go through the model, `padding` of which hold no token.
+        shared: how the one row is read in which prompts stand once; None: a row is a sequence.
     """
 
     tokens: torch.Tensor
     rows: torch.Tensor
     columns: torch.Tensor
+    sequence: torch.Tensor
     targets: torch.Tensor
     generator_logprobs: torch.Tensor
     advantages: torch.Tensor
@@ -52,11 +68,16 @@ class MicroBatch:
     returns: torch.Tensor | None
     current: torch.Tensor | None
     held: int
+    computed: int
+    padding: int
+    shared: SharedPrompts | None
 
-    @property
-    def asked(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What a `PolicyModule` is called with first."""
-        return self.tokens, self.rows, self.columns, self.targets
+    def under(self, module: nn.Module, temperature: float, top_p: float) -> tuple[torch.Tensor, ...]:
+        """Log-probabilities, entropies and values [N] under a `PolicyModule`, or an engine around one."""
+        found: tuple[torch.Tensor, ...] = module(
+            self.tokens, self.rows, self.columns, self.targets, temperature, top_p, self.shared
+        )
+        return found
 
 
 class PolicyModule(nn.Module):
@@ -79,6 +100,8 @@ class PolicyModule(nn.Module):
                     "not reproduce; use a model whose logits are its output head's (Llama, Qwen, Mistral, ...)"
                 )
         self.model = model
+        self.shares_prompts = False
+        """Whether it takes rows in which a prompt stands once; see `load_policy`."""
         self._entropy_gradient = entropy_gradient
         self.value_head: nn.Linear | None = None
         if critic:
@@ -95,10 +118,13 @@ class PolicyModule(nn.Module):
         targets: torch.Tensor,
         temperature: float,
         top_p: float = 1.0,
+        shared: SharedPrompts | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(logprobs [N], entropy [N], values [N]) at the targets; arguments as in `MicroBatch`. Values are 0 without a
         critic."""
-        hidden = self.model.get_decoder()(input_ids=tokens, use_cache=False).last_hidden_state[rows, columns]
+        placed = {} if shared is None else {"position_ids": shared.positions, "shared_prompts": shared}
+        states = self.model.get_decoder()(input_ids=tokens, use_cache=False, **placed).last_hidden_state
+        hidden = states[rows, columns]
         logprobs, entropy = token_logprobs(
             hidden,
             targets,
@@ -125,11 +151,44 @@ def load_policy(
         entropy_gradient=settings.entropy_weight > 0,
     )
     policy.train()
-    if settings.kl is None:
-        return policy, None
-    assert settings.reference is not None, "given with kl"
-    reference = PolicyModule(load_for("next_token", settings.reference, dtype).to(device))
-    return policy, reference.requires_grad_(False).eval()
+    reference = None
+    if settings.kl is not None:
+        assert settings.reference is not None, "given with kl"
+        reference = PolicyModule(load_for("next_token", settings.reference, dtype).to(device))
+        reference.requires_grad_(False).eval()
+    modules = [policy] if reference is None else [policy, reference]
+    if all(can_share(module.model) for module in modules):
+        for module in modules:
+            share_prompts(module.model)
+            module.shares_prompts = True
+    return policy, reference
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How the sequences of an update go through the model: the indices of each micro-batch of a rank.
+
+    Attributes:
+        shared: a micro-batch holds each prompt once.
+    """
+
+    batches: list[list[int]]
+    shared: bool = False
+
+
+def plan_passes(module: PolicyModule, batch: PolicyBatch, ranks: int, budget: int) -> list[Passes]:
+    """The passes of every rank; a prompt is computed once a pass where the model can, and where that saves enough."""
+    lengths = batch.prompt_lengths + batch.lengths
+    if module.shares_prompts:
+        starts = np.cumsum(lengths) - lengths
+        numbers = prompt_numbers(
+            [batch.tokens[at : at + length] for at, length in zip(starts, batch.prompt_lengths, strict=True)]
+        )
+        firsts = np.unique(numbers, return_index=True)[1]
+        if batch.prompt_lengths[firsts].sum() + batch.lengths.sum() <= WORTH_SHARING * lengths.sum():
+            plans = shared_micro_batches(numbers, batch.prompt_lengths, batch.lengths, ranks, budget)
+            return [Passes(plan, shared=True) for plan in plans]
+    return [Passes(plan) for plan in balanced_micro_batches(lengths, ranks, budget)]
 
 
 def sampled_places(batch: PolicyBatch, start: int, stop: int) -> np.ndarray:
@@ -138,23 +197,33 @@ def sampled_places(batch: PolicyBatch, start: int, stop: int) -> np.ndarray:
     return places if batch.loss_mask is None else places[batch.loss_mask[start:stop]]
 
 
-def micro_batch(batch: PolicyBatch, indices: Sequence[int], device: torch.device) -> MicroBatch:
-    """The sequences `indices` of an update as padded rows. No indices: one row of one token, with nothing trained."""
+def micro_batch(
+    batch: PolicyBatch, indices: Sequence[int], device: torch.device, *, shared: bool = False
+) -> MicroBatch:
+    """The sequences `indices` of an update, as padded rows or with each prompt once (`shared`).
+
+    No indices: one row of one token, with nothing trained.
+    """
     totals = batch.prompt_lengths + batch.lengths
     starts = np.concatenate([[0], np.cumsum(totals)])
     completion_starts = np.concatenate([[0], np.cumsum(batch.lengths)])
-    width = max((int(totals[index]) for index in indices), default=1)
-    tokens = np.zeros((max(1, len(indices)), width), dtype=np.int64)
-    rows, columns, picked = [], [], []
-    for row, index in enumerate(indices):
-        tokens[row, : totals[index]] = batch.tokens[starts[index] : starts[index + 1]]
-        own = sampled_places(batch, completion_starts[index], completion_starts[index + 1])
-        rows.append(np.full(len(own), row))
-        columns.append(own - completion_starts[index] + batch.prompt_lengths[index] - 1)
-        picked.append(own)
-    flat = np.concatenate(picked) if picked else np.zeros(0, dtype=np.int64)
-    row_index = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
-    column_index = np.concatenate(columns) if columns else np.zeros(0, dtype=np.int64)
+    sequences = [batch.tokens[starts[index] : starts[index + 1]] for index in indices]
+    row = None
+    if shared and sequences:
+        prompt_lengths = batch.prompt_lengths[list(indices)]
+        tokens, places, numbers = flat_row(sequences, prompt_lengths)
+        row = describe_row(places, prompt_lengths, numbers, device)
+    else:
+        tokens, places = padded_rows(sequences)
+    picked, before, targets = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)], [tokens[0, :0]]
+    for index, own, placed in zip(indices, sequences, places, strict=True):
+        sampled = sampled_places(batch, completion_starts[index], completion_starts[index + 1])
+        offset = sampled - completion_starts[index] + batch.prompt_lengths[index]
+        picked.append(sampled)
+        before.append(placed[offset - 1])
+        targets.append(own[offset])
+    flat, at = np.concatenate(picked), np.concatenate(before)
+    held = sum(len(own) for own in sequences)
 
     def put(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -164,17 +233,29 @@ def micro_batch(batch: PolicyBatch, indices: Sequence[int], device: torch.device
 
     return MicroBatch(
         tokens=put(tokens),
-        rows=put(row_index),
-        columns=put(column_index),
-        targets=put(tokens[row_index, column_index + 1]),
+        rows=put(at // tokens.shape[1]),
+        columns=put(at % tokens.shape[1]),
+        sequence=put(np.repeat(np.arange(len(sequences)), [len(each) for each in picked[1:]])),
+        targets=put(np.concatenate(targets).astype(np.int64)),
         generator_logprobs=put(batch.generator_logprobs[flat]),
         advantages=put(batch.advantages[flat]),
         weights=put(batch.weights[flat]),
         proximal_logprobs=picked_from(batch.proximal_logprobs),
         returns=picked_from(batch.returns),
         current=picked_from(batch.current),
-        held=int(sum(int(totals[index]) for index in indices)),
+        held=held,
+        computed=tokens.size if sequences else 0,
+        padding=tokens.size - held if sequences and row is None else 0,
+        shared=row,
     )
+
+
+def padded_rows(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Tokens [R, L], a row a sequence; for every sequence the places [its length] of its tokens, rows in turn."""
+    tokens = np.zeros((max(1, len(sequences)), max(map(len, sequences), default=1)), dtype=np.int64)
+    for row, own in enumerate(sequences):
+        tokens[row, : len(own)] = own
+    return tokens, [row * tokens.shape[1] + np.arange(len(own)) for row, own in enumerate(sequences)]
 
 
 def scheduled_rate(optimizer: Optimizer, update: int, updates: int) -> float:

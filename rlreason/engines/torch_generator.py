@@ -15,6 +15,9 @@ import torch
 from rlreason.engines.protocols import SampleBatch, SamplingSettings
 from rlreason.engines.weights import HEAD, PackedWeights, read_checkpoint
 
+GOING = 7 / 8
+"""Largest share of a batch that goes on, for which those that ended leave it: to leave is to copy the cache."""
+
 
 def draw(logits: torch.Tensor, uniforms: torch.Tensor, settings: SamplingSettings) -> tuple[torch.Tensor, torch.Tensor]:
     """One token a row, and its log-probability under the distribution it was drawn from.
@@ -120,13 +123,13 @@ class TorchGenerator:
         for position in range(settings.max_new_tokens):
             picked, logprob = draw(logits, noise[alive, position], settings)
             tokens[alive, position], logprobs[alive, position] = picked, logprob
-            lengths[alive] += 1
-            ended = torch.isin(picked, ends)
-            stopped[alive[ended]] = True
-            if position + 1 == settings.max_new_tokens or bool(ended.all()):
+            lengths[alive] += ~stopped[alive]
+            stopped[alive] |= torch.isin(picked, ends)
+            going = ~stopped[alive]
+            if position + 1 == settings.max_new_tokens or not bool(going.any()):
                 break
-            if bool(ended.any()):
-                keep = (~ended).nonzero().squeeze(1)
+            if int(going.sum()) <= GOING * len(alive):
+                keep = going.nonzero().squeeze(1)
                 cache.batch_select_indices(keep)
                 alive, mask, picked = alive[keep], mask[keep], picked[keep]
             mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)

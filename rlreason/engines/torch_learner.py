@@ -16,7 +16,6 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from rlreason.algorithms.logprobs import token_logprobs
-from rlreason.algorithms.packing import balanced_micro_batches
 from rlreason.engines.adapters import add_adapters, merged_tensors, save_merged
 from rlreason.engines.average import WeightAverage, averaged
 from rlreason.engines.checkpoints import newest_state, partial_of, state_name, update_of
@@ -35,7 +34,7 @@ from rlreason.engines.learner_state import (
 from rlreason.engines.models import load_for
 from rlreason.engines.numbers import NumberLoss
 from rlreason.engines.objective import UpdateTally, check_gradient, may_step, micro_batch_losses, policy_figures
-from rlreason.engines.policy import PolicyModule, load_policy, scheduled_rate
+from rlreason.engines.policy import Passes, PolicyModule, load_policy, plan_passes, scheduled_rate
 from rlreason.engines.preferences import PairTrainer
 from rlreason.engines.protocols import (
     Job,
@@ -204,14 +203,21 @@ class TorchLearner:
         plan = self._passes(batch)
         tally = UpdateTally()
         losses = micro_batch_losses(
-            self._module, batch, plan, self._settings, self._device, tally, reference=self._reference
+            self._module,
+            batch,
+            plan.batches,
+            self._settings,
+            self._device,
+            tally,
+            reference=self._reference,
+            shared=plan.shared,
         )
         for loss in losses:
             loss.backward()
         metrics = tally.metrics(self._settings)
         wanted = self._settings.optimizer
         metrics["learning_rate"] = scheduled_rate(wanted, update, self._settings.updates)
-        metrics["forward_passes"] = float(len(plan))
+        metrics["forward_passes"] = float(len(plan.batches))
         step = False
         try:
             step = may_step(metrics, self._settings, self._dtype, update, on_policy)
@@ -227,11 +233,12 @@ class TorchLearner:
     def figures(self, batch: PolicyBatch) -> PolicyFigures:
         """See `protocols.Learner.figures`."""
         assert self._module is not None, "begin() comes first"
-        return policy_figures(self._module, batch, self._passes(batch), self._settings, self._device)
+        plan = self._passes(batch)
+        return policy_figures(self._module, batch, plan.batches, self._settings, self._device, shared=plan.shared)
 
-    def _passes(self, batch: PolicyBatch) -> list[list[int]]:
-        lengths = batch.prompt_lengths + batch.lengths
-        return balanced_micro_batches(lengths, 1, self._micro_batch_tokens)[0]
+    def _passes(self, batch: PolicyBatch) -> Passes:
+        assert self._module is not None
+        return plan_passes(self._module, batch, 1, self._micro_batch_tokens)[0]
 
     def weights(self) -> PackedWeights:
         """See `protocols.Learner.weights`."""

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlreason.algorithms.packing import balanced_micro_batches, pack_rows, padded_share
+from rlreason.algorithms.packing import (
+    COPIES,
+    balanced_micro_batches,
+    pack_rows,
+    padded_share,
+    shared_micro_batches,
+)
 
 lengths_strategy = st.lists(st.integers(1, 50), min_size=1, max_size=60)
 
@@ -81,3 +87,42 @@ def test_padded_share_worked_by_hand():
     assert padded_share([4, 3, 6], [[0, 1], [2], []]) == pytest.approx(1 / 14)
     assert padded_share([4, 4], [[0, 1]]) == 0.0
     assert padded_share([], []) == 0.0
+
+
+# --- passes that compute a prompt once
+
+
+groups_strategy = st.lists(
+    st.tuples(st.integers(1, 40), st.lists(st.integers(1, 30), min_size=1, max_size=9)), min_size=1, max_size=12
+)
+
+
+def spread(groups):
+    """(number of the prompt, tokens of the prompt, tokens of the completion) of each sequence of the groups."""
+    rows = [(number, prompt, own) for number, (prompt, lengths) in enumerate(groups) for own in lengths]
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+@given(groups_strategy, st.integers(1, 4), st.integers(1, 300))
+def test_with_shared_prompts_every_sequence_is_in_one_pass_within_the_budget(groups, ranks, budget):
+    prompts, prompt_lengths, lengths = spread(groups)
+    plans = shared_micro_batches(prompts, prompt_lengths, lengths, ranks, budget)
+    passes = [batch for plan in plans for batch in plan]
+    assert sorted(itertools.chain.from_iterable(passes)) == list(range(len(prompts)))
+    assert len(plans) == ranks and len({len(plan) for plan in plans}) == 1
+    for batch in passes:
+        once = {prompts[index]: prompt_lengths[index] for index in batch}
+        copies = sum((prompt_lengths[index] + lengths[index]) // COPIES for index in batch)
+        assert len(batch) <= 1 or sum(once.values()) + sum(lengths[index] for index in batch) + copies <= budget
+
+
+def test_passes_with_shared_prompts_worked_by_hand():
+    # two prompts of 10 tokens with three completions of 5 each: 10 + 3 x (5 + 15 // 8) = 28
+    prompts, prompt_lengths, lengths = spread([(10, (5, 5, 5)), (10, (5, 5, 5))])
+    assert shared_micro_batches(prompts, prompt_lengths, lengths, 1, 56) == [[[0, 1, 2, 3, 4, 5]]]
+    assert shared_micro_batches(prompts, prompt_lengths, lengths, 1, 55) == [[[0, 1, 2], [3, 4, 5]]]
+    assert shared_micro_batches(prompts, prompt_lengths, lengths, 2, 56) == [[[0, 1, 2]], [[3, 4, 5]]]
+    # 27: a prompt's completions no longer fit together
+    assert shared_micro_batches(prompts, prompt_lengths, lengths, 1, 27) == [[[0, 1], [2], [3, 4], [5]]]
+    # one prompt for two ranks is computed by both
+    assert shared_micro_batches(prompts[:3], prompt_lengths[:3], lengths[:3], 2, 56) == [[[0, 1]], [[2]]]

@@ -28,7 +28,7 @@ from rlreason.recipe.training import Lora, Optimizer
 from tests.engines.deepspeed_rank import PolicyWork, ResumeWork, StageWork
 from tests.engines.pairs import make_pairs, preference_job
 from tests.engines.rows import make_rows, make_step_rows
-from tests.engines.updates import draw_batch, policy_settings
+from tests.engines.updates import UNEVEN, draw_batch, grouped, policy_settings
 
 pytestmark = pytest.mark.slow
 RANKS = 2
@@ -70,7 +70,7 @@ def work(tied) -> PolicyWork:
     return PolicyWork(
         checkpoint=tied,
         settings=policy_settings(optimizer=Optimizer(learning_rate=RATE, max_grad_norm=0.5)),
-        batches=tuple(draw_batch(tied, seed) for seed in range(3)),
+        batches=(draw_batch(tied, 0), draw_batch(tied, 1), grouped(UNEVEN)),  # of the last, prompts are computed once
         zero_stages=(0, 1, 2, 3),
     )
 

@@ -31,7 +31,7 @@ def folders(facts, tmp_path_factory):
 def share_found(folder, facts):
     """Of facts that a text tells for the second time, with two people and two relations: tails that are predicted."""
     model, codec = AutoModelForCausalLM.from_pretrained(folder), TextCodec(folder)
-    texts = [text for text in map(facts.text, range(150)) if len({word for word in text.split()[::3]}) == 2][:60]
+    texts = [text for text in map(facts.text, range(150)) if len(set(text.split()[::3])) == 2][:60]
     tokens = torch.stack([torch.from_numpy(row).long() for row in codec.encode(texts)])
     assert tokens.shape[1] == 2 * 4 * 4  # four facts twice, each of three words and a full stop
     with torch.no_grad():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from rlreason.recipe.stages import Optimizer
 
 LENGTHS = ((3, 4), (5, 1), (2, 7), (9, 3), (3, 4))
 """(prompt tokens, completion tokens) of each sequence of `draw_batch`."""
+UNEVEN = ((7, (3, 1, 9)), (12, (4, 4)), (2, (6,)))
+"""(prompt tokens, tokens of each of its completions) for `grouped`: 48 distinct tokens of 74."""
 
 
 def policy_settings(**changes: Any) -> PolicySettings:
@@ -69,6 +73,34 @@ def draw_batch(checkpoint: Path, seed: int = 0, temperature: float = 1.3, noise:
             batch.generator_logprobs[where] = own.numpy()
     batch.generator_logprobs[:] += random.uniform(-noise, noise, total)
     return batch
+
+
+def grouped(
+    groups: Sequence[tuple[int, Sequence[int]]],
+    seed: int = 0,
+    **changes: Callable[[np.random.Generator, int], np.ndarray],
+) -> PolicyBatch:
+    """Random tokens in groups (tokens of the prompt, tokens of each of its completions); generator_logprobs are random.
+
+    `changes`: other arrays of the batch, each made from a random generator and the number of completion tokens.
+    """
+    random = np.random.default_rng(seed)
+    rows = [
+        (prompt, random.integers(2, 280, length))
+        for prompt, lengths in [(random.integers(2, 280, tokens), lengths) for tokens, lengths in groups]
+        for length in lengths
+    ]
+    lengths = np.array([len(completion) for _, completion in rows], dtype=np.int32)
+    total = int(lengths.sum())
+    batch = PolicyBatch(
+        tokens=np.concatenate([part for row in rows for part in row]).astype(np.int32),
+        prompt_lengths=np.array([len(prompt) for prompt, _ in rows], dtype=np.int32),
+        lengths=lengths,
+        generator_logprobs=random.uniform(-6.2, -5.2, total).astype(np.float32),
+        advantages=random.normal(size=total).astype(np.float32),
+        weights=np.full(total, 1 / total, dtype=np.float32),
+    )
+    return replace(batch, **{name: make(random, total) for name, make in changes.items()})
 
 
 def reference_loss(model: torch.nn.Module, batch: PolicyBatch, settings: PolicySettings) -> torch.Tensor:
