@@ -15,7 +15,7 @@ import typer
 from rlreason.errors import UserError, one_of
 from rlreason.options import Json, Overrides, Parameters, TaskName
 
-bench = typer.Typer(no_args_is_help=True, help="Measure speed on this machine.")
+bench = typer.Typer(no_args_is_help=True)
 
 
 def _print(figures: dict[str, Any], as_json: bool, render: Callable[[dict[str, Any]], Any] | None = None) -> None:
@@ -30,39 +30,99 @@ def _print(figures: dict[str, Any], as_json: bool, render: Callable[[dict[str, A
         print_figures(figures)
 
 
-@bench.command("rl")
-def bench_rl_command(
-    peer: Annotated[str, typer.Option(help="Measure this beside ours, alternating: trl or none.")] = "none",
-    updates: Annotated[int, typer.Option(min=1, help="Measured updates of each.")] = 5,
-    size: Annotated[str, typer.Option(help="Parameters of the model: 0.4M, 4M or 30M.")] = "4M",
-    engine: Annotated[str, typer.Option(help="vllm (with deepspeed, on Ray) or torch (in one process).")] = "vllm",
-    prompts: Annotated[int, typer.Option(min=1, help="Prompts an update.")] = 32,
-    group: Annotated[int, typer.Option(min=2, help="Completions a prompt.")] = 8,
-    prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of every prompt.")] = 32,
-    completion_tokens: Annotated[int, typer.Option(min=1, help="Tokens of every completion.")] = 48,
-    overrides: Overrides = None,
-    as_json: Json = False,
-) -> None:
-    """Measure reinforcement-learning updates: where the seconds go, and rates beside a peer's in the same run.
-
-    \b
-      rlreason bench rl
-      rlreason bench rl --peer trl --json
-      rlreason bench rl --size 30M --prompts 8 --set resources.generators=2
-    """
-    if peer not in ("trl", "none"):
-        raise UserError(one_of("--peer", peer, ("trl", "none")))
+def _bench_rl(as_json: bool, *arguments: Any) -> None:
+    """`bench.rl.bench_rl`, printed; Ctrl-C ends everything that it started."""
     from rlreason.bench.rl import bench_rl
     from rlreason.bench.table import render
-    from rlreason.bench.workload import Workload
 
-    workload = Workload(size, engine, prompts, group, prompt_tokens, completion_tokens)
     try:
-        figures = bench_rl(workload, None if peer == "none" else peer, updates, overrides or ())
+        figures = bench_rl(*arguments)
     except KeyboardInterrupt:
         print("\nrlreason: stopped; every process that was started has ended", file=sys.stderr)
         raise typer.Exit(130) from None
     _print(figures, as_json, render)
+
+
+def _peer(name: str) -> str | None:
+    if name not in ("trl", "none"):
+        raise UserError(one_of("--peer", name, ("trl", "none")))
+    return None if name == "none" else name
+
+
+def _counts(option: str, text: str) -> list[int]:
+    """Whole numbers from 1, between commas."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise UserError(f"{option} {text!r} is not a list of whole numbers from 1 such as 1,2")
+    return list(dict.fromkeys(int(part) for part in parts))
+
+
+Peer = Annotated[str, typer.Option(help="Measure this beside ours, alternating: trl or none.")]
+
+
+@bench.callback(invoke_without_command=True)
+def bench_smoke(
+    context: typer.Context,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Only see that the benchmark works: seconds a side.")] = False,
+    peer: Peer = "trl",
+    as_json: Json = False,
+) -> None:
+    """Measure speed on this machine.
+
+    \b
+      rlreason bench --smoke
+      rlreason bench rl --peer trl
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if not smoke:
+        raise UserError("say what to measure, such as `rlreason bench rl`, or give --smoke; `rlreason bench --help`")
+    from rlreason.bench.workload import SMOKE, Setup
+
+    _bench_rl(as_json, SMOKE, [Setup("torch")], _peer(peer), 2)
+
+
+@bench.command("rl")
+def bench_rl_command(
+    peer: Peer = "none",
+    updates: Annotated[int, typer.Option(min=1, help="Measured updates of each.")] = 5,
+    size: Annotated[str, typer.Option(help="Parameters of the model: 0.4M, 4M or 30M.")] = "4M",
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="vllm (with deepspeed, on Ray) or torch (in one process). Repeatable; all installed where left out."
+        ),
+    ] = None,
+    prompts: Annotated[
+        int | None, typer.Option(min=1, help="Prompts an update. Left out: as many as take 5 to 10 seconds.")
+    ] = None,
+    group: Annotated[int, typer.Option(min=2, help="Completions a prompt.")] = 8,
+    prompt_tokens: Annotated[int, typer.Option(min=1, help="Tokens of every prompt.")] = 32,
+    completion_tokens: Annotated[int, typer.Option(min=2, help="Tokens of every completion.")] = 48,
+    rollout_workers: Annotated[
+        str, typer.Option(metavar="N,..", help="Rollout engines (vllm alone); a side for each count.")
+    ] = "1",
+    learner_ranks: Annotated[
+        str, typer.Option(metavar="N,..", help="Ranks of the learner (vllm alone); a side for each count.")
+    ] = "1",
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Measure reinforcement-learning updates: rates of each engine and of a peer in one run, and the machine's floor.
+
+    \b
+      rlreason bench rl
+      rlreason bench rl --peer trl --json
+      rlreason bench rl --rollout-workers 1,2 --learner-ranks 1,2
+      rlreason bench rl --engine vllm --size 30M --prompts 8 --set resources.zero_stage=2
+    """
+    wanted = _peer(peer)
+    workers, ranks = _counts("--rollout-workers", rollout_workers), _counts("--learner-ranks", learner_ranks)
+    from rlreason.bench.rl import setups_of
+    from rlreason.bench.workload import Workload
+
+    workload = Workload(size, prompts, group, prompt_tokens, completion_tokens)
+    _bench_rl(as_json, workload, setups_of(engine, workers, ranks), wanted, updates, overrides or ())
 
 
 @bench.command("learner")

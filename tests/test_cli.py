@@ -14,7 +14,7 @@ from rlreason.errors import EngineFailed, MachineError
 
 COMMANDS = [
     *["", "run", "plan", "recipes", "sample", "tasks", "report", "doctor", "schema"],
-    *["reward new", "reward check", "reward list", "bench rl", "bench tasks", "bench rewards"],
+    *["reward new", "reward check", "reward list", "bench", "bench rl", "bench tasks", "bench rewards"],
     *["bench curriculum", "bench verdict"],
     *["cluster render", "cluster wait", "submit", "status", "logs", "stop"],
 ]

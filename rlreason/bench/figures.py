@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from rlreason.bench.floor import Ceilings, UpdateFloor
+
 GENERATE, LEARN = "generate", "learn"
 
 
@@ -19,9 +21,11 @@ class UpdateFigures:
         phases: seconds by name ("generate", "score", "learn", "sync"); what none of them claims is "other".
         completions: completions that were scored and trained on.
         generated_tokens: tokens of those completions.
-        trained_tokens: prompt and completion tokens that went through the learner.
+        trained_tokens: prompt and completion tokens of the sequences that were trained on: a prompt counts with
+            each of its completions, however often it was computed.
         forward_passes: passes of the learner's model, each with its backward pass.
         padded_share: share of the positions in those passes that held no token.
+        computed_tokens: positions in those passes: fewer than trained where a prompt is computed once for its group.
     """
 
     seconds: float
@@ -31,6 +35,7 @@ class UpdateFigures:
     trained_tokens: int
     forward_passes: int
     padded_share: float
+    computed_tokens: int
 
     @property
     def work(self) -> tuple[int, int, int]:
@@ -83,9 +88,54 @@ class SideFigures:
                 for name in parts[0]
             },
             "forward_passes": self.updates[-1].forward_passes,
+            "trained_tokens": self.updates[-1].trained_tokens,
+            "computed_tokens": self.updates[-1].computed_tokens,
             "padded_share": max(update.padded_share for update in self.updates),
             "peak_memory_gib": self.peak_bytes / 2**30,
             "start_to_first_update_s": self.start_s,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class MachineFigures:
+    """What the machine could do, and the least that an update would take it.
+
+    Attributes:
+        floor: the update's least work.
+        ceilings: as measured, one a round.
+        sizes: of what was multiplied and read for them, by name.
+    """
+
+    floor: UpdateFloor
+    ceilings: Sequence[Ceilings]
+    sizes: Mapping[str, float]
+
+    def summary(self) -> dict[str, Any]:
+        """Plain JSON values: ceilings with their sizes, and operations, bytes and seconds of either phase."""
+        floors = [each.floor_seconds(self.floor) for each in self.ceilings]
+        work = {GENERATE: (self.floor.prefill, self.floor.decode), LEARN: (self.floor.learn,)}
+        return {
+            "ceilings": {
+                "wide_gflop_per_s": spread([each.wide_operations_per_s / 1e9 for each in self.ceilings]),
+                "decode_gflop_per_s": spread([each.decode_operations_per_s / 1e9 for each in self.ceilings]),
+                "read_gb_per_s": spread([each.bytes_per_s / 1e9 for each in self.ceilings]),
+                **self.sizes,
+            },
+            "floor": {
+                phase: {
+                    "operations": sum(part.operations for part in parts),
+                    "bytes": sum(part.moved_bytes for part in parts),
+                    "seconds": spread([floor[phase] for floor in floors]),
+                }
+                for phase, parts in work.items()
+            },
+        }
+
+    def shares(self, updates: Sequence[UpdateFigures]) -> dict[str, dict[str, float]]:
+        """Share of a phase's seconds that no engine could have saved, round by round: 1 is the machine's limit."""
+        rounds = [(each.floor_seconds(self.floor), made) for each, made in zip(self.ceilings, updates, strict=True)]
+        return {
+            phase: spread([floor[phase] / made.phases[phase] for floor, made in rounds]) for phase in (GENERATE, LEARN)
         }
 
 
@@ -95,10 +145,10 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def ratios(ours: Sequence[UpdateFigures], peer: Sequence[UpdateFigures]) -> dict[str, dict[str, float]]:
-    """Our rate over the peer's, pair by pair in the order they alternated: above 1 we are faster.
+    """One side's rate over another's, pair by pair in the order they alternated: above 1 the first is faster.
 
     Args:
-        ours, peer: equally many updates; the i-th of each ran directly after one another.
+        ours, peer: equally many updates; the i-th of each ran in the same round.
     """
     pairs = [(mine.rates(), theirs.rates()) for mine, theirs in zip(ours, peer, strict=True)]
     return {name: spread([mine[name] / theirs[name] for mine, theirs in pairs]) for name in pairs[0][0]}

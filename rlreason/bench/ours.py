@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from rlreason.bench.channel import Channel, Over
 from rlreason.bench.figures import UpdateFigures
 from rlreason.bench.words import BUILDER
-from rlreason.bench.workload import MODEL, RECIPE, STAGE, rl_stage, words_task
+from rlreason.bench.workload import MODEL, RECIPE, STAGE, rl_stage, threads_of, words_task
 from rlreason.engines.codec import TextCodec
 from rlreason.engines.protocols import Engines, Generator, SampleBatch, SamplingSettings
 from rlreason.recipe import PlannedStage, load_recipe
@@ -71,6 +72,7 @@ def update_figures(metrics: Mapping[str, float], seconds: float, minibatches: in
         trained_tokens=round(metrics["trained_tokens"] * minibatches),
         forward_passes=round(metrics["forward_passes"] * minibatches),
         padded_share=metrics["padded_share"],
+        computed_tokens=round(metrics["computed_tokens"] * minibatches),
     )
 
 
@@ -105,7 +107,8 @@ def main(folder: Path) -> None:
     channel = Channel()
     loaded = load_recipe(folder / RECIPE)
     recipe, config, task = loaded.recipe, rl_stage(loaded.recipe), words_task(loaded.recipe)
-    run, model = RunFolder(folder / "run"), folder / MODEL
+    torch.set_num_threads(threads_of(recipe))  # of the engines in this process; actors set theirs
+    run, model = RunFolder(folder / "run"), folder.parent / MODEL
     logs = run.logs
     logs.mkdir(parents=True)
     max_tokens = task.parameters.prompt_words + config.sampling.max_new_tokens

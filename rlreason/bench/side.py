@@ -22,6 +22,9 @@ import psutil
 from rlreason.bench.figures import UpdateFigures
 from rlreason.errors import RunFailed
 
+OURS = "rlreason.bench.ours"
+PEERS = {"trl": "rlreason.bench.trl_peer"}
+"""Peer -> the module that is its process."""
 SAMPLE_EVERY_S = 0.5
 GRACE_S = 20.0
 """How long a side may take to end its own children before all of them are killed."""
@@ -32,7 +35,7 @@ class Side:
     """A side's process and all that it starts. Use it as a context manager: leaving it ends them."""
 
     def __init__(self, name: str, module: str, folder: Path) -> None:
-        """Start `python -m MODULE FOLDER`; what it prints goes to FOLDER/NAME.log."""
+        """Start `python -m MODULE FOLDER`; what it prints goes to FOLDER/NAME.log, beside the recipe it reads."""
         self.name, self._log = name, folder / f"{name}.log"
         self._begun = time.perf_counter()
         with self._log.open("w") as log:
@@ -144,3 +147,8 @@ def held_bytes(processes: list[psutil.Process]) -> int:
             private += memory.rss - common
             shared.append(common)
     return private + max(shared)
+
+
+def progress(line: str) -> None:
+    """A line for whoever waits; standard output is for the figures."""
+    print(line, file=sys.stderr, flush=True)

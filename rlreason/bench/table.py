@@ -14,30 +14,47 @@ RATES = {
     "generated_tokens_per_s": "generate, tokens/s",
     "trained_tokens_per_s": "learn, tokens/s",
 }
-SINGLE = {"peak_memory_gib": "peak memory, GiB", "start_to_first_update_s": "to first update, s"}
+CEILINGS = {
+    "wide_gflop_per_s": "wide products, GFLOP/s",
+    "decode_gflop_per_s": "decoding products",
+    "read_gb_per_s": "reading, GB/s",
+}
+SINGLE = {
+    "trained_tokens": "trained, tokens",
+    "computed_tokens": "computed for it, tokens",
+    "peak_memory_gib": "peak memory, GiB",
+    "start_to_first_update_s": "to first update, s",
+}
 
 
 def render(figures: Mapping[str, Any]) -> RenderableType:
     """What was done, the sides beside each other, and where the seconds went. `figures` is what `bench_rl` returns."""
-    sides = {name: figures[name] for name in ("ours", "trl") if name in figures}
-    work, machine = figures["workload"], figures["machine"]
+    sides, work, machine = figures["sides"], figures["workload"], figures["machine"]
     lines = [
         f"{work['parameters'] / 1e6:.1f}M parameters, {work['dtype']}; an update is {work['prompts']} prompts x "
         f"{work['group']} completions of {work['prompt_tokens']} + {work['completion_tokens']} tokens",
         f"{machine['processor']}, {machine['threads']} threads of {machine['cores']} cores",
         *(f"{name}: {side['engine']}" for name, side in sides.items()),
     ]
-    return Group(*(Text(line) for line in lines), Text(), _rates(sides, figures.get("ratios")), Text(), _phases(sides))
+    tables = [_rates(sides), _phases(sides), _limits(figures)]
+    if figures["ratios"]:
+        tables.insert(1, _ratios(figures["ratios"]))
+    return Group(*(Text(line) for line in lines), *(part for table in tables for part in (Text(), table)))
 
 
-def _rates(sides: Mapping[str, Any], ratios: Mapping[str, Any] | None) -> Table:
-    table = _table("median [min-max]", *sides, *(["ours / trl"] if ratios else []))
-    names = {"seconds_an_update": "update, seconds", **RATES}
-    for key, label in names.items():
-        ratio = [_spread(ratios[key]) if key in ratios else ""] if ratios else []
-        table.add_row(label, *(_spread(side[key]) for side in sides.values()), *ratio)
+def _rates(sides: Mapping[str, Any]) -> Table:
+    table = _table("median [min-max]", *sides)
+    for key, label in {"seconds_an_update": "update, seconds", **RATES}.items():
+        table.add_row(label, *(_spread(side[key]) for side in sides.values()))
     for key, label in SINGLE.items():
-        table.add_row(label, *(f"{side[key]:.3g}" for side in sides.values()))
+        table.add_row(label, *(_number(side[key]) for side in sides.values()))
+    return table
+
+
+def _ratios(ratios: Mapping[str, Any]) -> Table:
+    table = _table("times as fast, by rounds", *RATES.values())
+    for pair, rates in ratios.items():
+        table.add_row(pair, *(_spread(rates[key]) for key in RATES))
     return table
 
 
@@ -46,6 +63,18 @@ def _phases(sides: Mapping[str, Any]) -> Table:
     for phase in next(iter(sides.values()))["phases"]:
         cells = (side["phases"][phase] for side in sides.values())
         table.add_row(phase, *(f"{cell['seconds']:.3g} ({cell['share']:.1%})" for cell in cells))
+    return table
+
+
+def _limits(figures: Mapping[str, Any]) -> Table:
+    """The least seconds of either phase, and the share of each side's seconds that they are."""
+    ceilings, sides = figures["ceilings"], figures["sides"]
+    table = _table("the machine's floor", "seconds", *(f"{name}, share" for name in sides))
+    for phase, floor in figures["floor"].items():
+        shares = (_spread(side["floor_share"][phase]) for side in sides.values())
+        table.add_row(phase, _spread(floor["seconds"]), *shares)
+    speeds = (f"{label} {_spread(ceilings[key])}" for key, label in CEILINGS.items())
+    table.caption = "; ".join(speeds)
     return table
 
 
@@ -59,7 +88,7 @@ def _number(value: float) -> str:
 
 
 def _table(first: str, *names: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
     table.add_column(first)
     for name in names:
         table.add_column(name, justify="right")

@@ -7,7 +7,6 @@ it either or it only costs time: the KL term and its reference model, gradient c
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 from rlreason.bench.channel import Channel, Over
 from rlreason.bench.figures import UpdateFigures
 from rlreason.bench.words import share_of_early_letters
-from rlreason.bench.workload import MODEL, RECIPE, rl_stage, words_task
+from rlreason.bench.workload import MODEL, RECIPE, rl_stage, threads_of, words_task
 from rlreason.recipe import load_recipe
 from rlreason.recipe.schema import Recipe
 
@@ -75,6 +74,7 @@ class Tally:
             trained_tokens=self.trained_tokens,
             forward_passes=self.passes,
             padded_share=1.0 - self.trained_tokens / max(self.positions, 1),
+            computed_tokens=self.positions,
         )
 
 
@@ -155,19 +155,19 @@ def main(folder: Path) -> None:
     channel = Channel()
     recipe = load_recipe(folder / RECIPE).recipe
     config, task = rl_stage(recipe), words_task(recipe)
-    torch.set_num_threads(recipe.resources.threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads_of(recipe))
     prompts = [
         task.problem("train", "words/1", index).prompt for index in range(config.updates * config.prompts_per_update)
     ]
     tally = Tally()
-    model = AutoModelForCausalLM.from_pretrained(folder / MODEL, dtype=getattr(torch, recipe.model.dtype))
+    model = AutoModelForCausalLM.from_pretrained(folder.parent / MODEL, dtype=getattr(torch, recipe.model.dtype))
     model.generate = tally.timed("generate", model.generate)
     trainer = CountingTrainer(
         model=model,
         reward_funcs=tally.timed("score", early_letters),
         args=configuration(recipe, folder),
         train_dataset=Dataset.from_dict({"prompt": prompts}),
-        processing_class=AutoTokenizer.from_pretrained(folder / MODEL),
+        processing_class=AutoTokenizer.from_pretrained(folder.parent / MODEL),
         callbacks=[Turns(channel, tally)],
     )
     trainer.tally = tally

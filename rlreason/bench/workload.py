@@ -1,11 +1,12 @@
-"""What is measured: a model size, prompts, completions and lengths, written down as a recipe that both sides read.
+"""What is measured: a model size, prompts, completions and lengths, written down as a recipe for each side.
 
-The recipe is an ordinary one but for its task (`words`), which recipes cannot name; so every knob of the engines can
+The recipes are ordinary ones but for their task (`words`), which recipes cannot name; so every knob of the engines can
 be changed as in any recipe. Making the model and starting anything is left to `rl` and to the sides.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +24,15 @@ SIZES: dict[str, dict[str, int]] = {
     "0.4M": {"layers": 3, "width": 96, "heads": 3, "mlp_width": 256},
     "4M": {"layers": 4, "width": 256, "heads": 8},
     "30M": {"layers": 9, "width": 512, "heads": 8, "mlp_width": 1408},
+    "120M": {"layers": 30, "width": 576, "heads": 9, "mlp_width": 1536},
 }
 """Llama shapes by their number of parameters, with a vocabulary of 1,024 and a tied output head."""
 ENGINES = {"vllm": "deepspeed", "torch": "torch"}
 """Generator -> the learner that goes with it."""
 MODEL = "model"
+"""Beside the folders of the sides."""
 RECIPE = "recipe.yaml"
+"""In the folder of each side."""
 STAGE = "rl"
 TASK = "words"
 FLOAT32_BYTES = 4
@@ -38,19 +42,17 @@ CACHE_SLACK = 1.25
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One update's work.
+    """One update's work, the same for every side.
 
     Attributes:
         size: one of `SIZES`.
-        engine: one of `ENGINES`.
-        prompts: P, prompts an update.
+        prompts: P, prompts an update; None: as many as make an update take some seconds, see `scale`.
         group: G, completions a prompt.
         prompt_tokens, completion_tokens: every prompt and every completion is exactly that long.
     """
 
     size: str = "4M"
-    engine: str = "vllm"
-    prompts: int = 32
+    prompts: int | None = None
     group: int = 8
     prompt_tokens: int = 32
     completion_tokens: int = 48
@@ -58,18 +60,55 @@ class Workload:
     def __post_init__(self) -> None:
         """
         Raises:
-            UserError: an unknown size or engine, or a group that has nothing to compare.
+            UserError: an unknown size, or a group that has nothing to compare.
         """
         if self.size not in SIZES:
             raise UserError(one_of("--size", self.size, SIZES))
-        if self.engine not in ENGINES:
-            raise UserError(one_of("--engine", self.engine, ENGINES))
         if self.group < 2:
             raise UserError(f"--group {self.group}: advantages compare the completions of a prompt; give at least 2")
 
 
-def recipe_values(workload: Workload, updates: int) -> dict[str, Any]:
+SMOKE = Workload("0.4M", prompts=2, group=4, prompt_tokens=8, completion_tokens=8)
+"""For `rlreason bench --smoke`: nothing but start-up takes time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What an update runs on: a side of ours.
+
+    Attributes:
+        engine: one of `ENGINES`.
+        generators, learners: how many rollout engines, and ranks of the learner.
+    """
+
+    engine: str
+    generators: int = 1
+    learners: int = 1
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            UserError: an unknown engine, or several of one that is one.
+        """
+        if self.engine not in ENGINES:
+            raise UserError(one_of("--engine", self.engine, ENGINES))
+        several = {"--rollout-workers": self.generators, "--learner-ranks": self.learners}
+        for option, count in several.items():
+            if self.engine == "torch" and count > 1:
+                raise UserError(
+                    f"{option} {count} does not go with --engine torch, which is one process; use --engine vllm"
+                )
+
+    @property
+    def name(self) -> str:
+        """ "vllm", or with several processes "vllm-2x1": generators by learners."""
+        counts = "" if self.generators == self.learners == 1 else f"-{self.generators}x{self.learners}"
+        return self.engine + counts
+
+
+def recipe_values(workload: Workload, setup: Setup, updates: int) -> dict[str, Any]:
     """The recipe of a workload, before overrides; `updates` counts the one that warms up."""
+    assert workload.prompts is not None, "found before anything is written"
     shape = SIZES[workload.size]
     sampling = {"temperature": 1.0, "max_new_tokens": workload.completion_tokens}
     length = workload.prompt_tokens + workload.completion_tokens
@@ -95,21 +134,26 @@ def recipe_values(workload: Workload, updates: int) -> dict[str, Any]:
         "arms": {"bench": [STAGE]},
         "evaluation": {"levels": ["train"], "sampling": sampling},
         "resources": {
-            "generator": workload.engine,
-            "learner": ENGINES[workload.engine],
+            "generator": setup.engine,
+            "generators": setup.generators,
+            "learner": ENGINES[setup.engine],
+            "learners": setup.learners,
             "kv_cache_gib": max(0.5, round(cache_bytes / 2**30, 2)),
         },
     }
 
 
-def write_workload(workload: Workload, updates: int, overrides: Sequence[str], folder: Path) -> LoadedRecipe:
-    """Write the recipe that the sides read, overrides applied.
+def write_workload(
+    workload: Workload, setup: Setup, updates: int, overrides: Sequence[str], folder: Path
+) -> LoadedRecipe:
+    """Write the recipe that a side reads, overrides applied.
 
     Raises:
         RecipeError: an override is not a key of a recipe, or its value is not allowed.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     draft = folder / "workload.yaml"
-    write_text(draft, to_yaml(recipe_values(workload, updates)))
+    write_text(draft, to_yaml(recipe_values(workload, setup, updates)))
     loaded = load_recipe(draft, overrides)
     write_text(folder / RECIPE, dump_recipe(loaded.recipe))
     return loaded
@@ -126,6 +170,11 @@ def words_task(recipe: Recipe) -> Words:
     """The recipe's task."""
     task = recipe.tasks[TASK]
     return build_words(TASK, task.type, task.parameters)
+
+
+def threads_of(recipe: Recipe) -> int:
+    """Threads that a process in which everything happens computes with, whatever its environment says."""
+    return recipe.resources.threads or os.cpu_count() or 1
 
 
 def describe(recipe: Recipe) -> Mapping[str, Any]:

@@ -75,7 +75,7 @@ class PendingEngines:
         self.placement = place(resources, scorers=int(with_scorer))
         on_cpu = self.placement.layout.accelerator == "cpu"
         self.dtype = dtype or ("float32" if on_cpu else "bfloat16")
-        self._threads = (resources.threads or os.cpu_count()) if on_cpu else None
+        self._on_cpu = on_cpu
         self._generator_options = {
             "checkpoint": checkpoint,
             "dtype": self.dtype,
@@ -98,11 +98,23 @@ class PendingEngines:
             self.placement.release()
             raise
 
+    def _threads(self, engines: int) -> int | None:
+        """Compute threads of each of so many engines of a kind, which work at the same time. None: on GPUs."""
+        if not self._on_cpu:
+            return None
+        cores = os.cpu_count() or 1
+        together = engines if self._resources.address is None else 1  # a cluster's nodes have cores of their own
+        return self._resources.threads or max(1, cores // together)
+
     def _make_generator(self, index: int) -> Any:
         return (
             ray.remote(concurrency_groups={PROGRESS: 1})(GeneratorActor)
             .options(**self.placement.options("generator", index))
-            .remote(self._logs / f"generator-{index}.log", self._threads, self._generator_options)
+            .remote(
+                self._logs / f"generator-{index}.log",
+                self._threads(self._resources.generators),
+                self._generator_options,
+            )
         )
 
     def _make_scorer(self) -> Any:
@@ -114,7 +126,7 @@ class PendingEngines:
         return (
             ray.remote(concurrency_groups={PROGRESS: 1})(ScorerActor)
             .options(**self.placement.options("scorer", 0))
-            .remote(self._logs / "scorer.log", self._threads, options)
+            .remote(self._logs / "scorer.log", self._threads(1), options)
         )
 
     @property
@@ -127,7 +139,7 @@ class PendingEngines:
         ranks = [
             ray.remote(concurrency_groups={PROGRESS: 1})(LearnerActor)
             .options(**self.placement.options("learner", rank))
-            .remote(self._logs / f"learner-{rank}.log", self._threads)
+            .remote(self._logs / f"learner-{rank}.log", self._threads(self._resources.learners))
             for rank in range(self._resources.learners)
         ]
         address, port = fetch(ranks[0].rendezvous.remote(), "learner 0: rendezvous", self._logs, limit_s)

@@ -19,7 +19,7 @@ def main(folder: Path) -> None:
     (folder / "pid").write_text(str(child.pid))
     try:
         for number in (1, 2):
-            channel.report(UpdateFigures(float(number), {"generate": 0.5, "learn": 0.25}, 1, 2, 3, 1, 0.0))
+            channel.report(UpdateFigures(float(number), {"generate": 0.5, "learn": 0.25}, 1, 2, 3, 1, 0.0, 3))
     except Over:
         (folder / "over").touch()
 
