@@ -16,7 +16,8 @@ from string import ascii_lowercase
 from rlreason.tasks.equations import Equation, Execution, Question
 from rlreason.tasks.functions.strings import BY_NAME, SYMBOLS, Kind
 
-SHORTEST_INPUT, LONGEST_INPUT = 3, 10
+INPUTS = (3, 10)
+"""Fewest and most symbols of an input, where a recipe says no others."""
 _LITERALS = (2, 3)
 """Fewest and most symbols of a literal text."""
 _MOST = 3
@@ -97,14 +98,17 @@ class Operation:
         return tuple(argument for argument in (*self.before, *self.after) if isinstance(argument, str))
 
 
-def draw_question(path: Sequence[str], longest: int, rng: random.Random) -> Question | None:
+def draw_question(
+    path: Sequence[str], longest: int, rng: random.Random, inputs: tuple[int, int] = INPUTS
+) -> Question | None:
     """A question whose input goes through these functions, innermost first; None where a rule is broken (draw again).
 
     Args:
         longest: most symbols of any value.
+        inputs: fewest and most symbols of the input.
     """
     alphabet = BY_NAME[path[0]].alphabet
-    text = "".join(rng.choices(alphabet, k=rng.randint(SHORTEST_INPUT, LONGEST_INPUT)))
+    text = "".join(rng.choices(alphabet, k=rng.randint(*inputs)))
     operations: list[Operation] = []
     values = [text]
     for name in path:

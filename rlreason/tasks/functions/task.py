@@ -1,6 +1,6 @@
 """The function composition task: cells, levels and the split of the functions.
 
-atomic/1: one call, its definition in the prompt, of any of the 25 functions. composite/D: D calls inside one another,
+atomic/1: one call, its definition in the prompt, of any function in use. composite/D: D calls inside one another,
 without definitions; D is the number of operations on the path from the input to the answer. At the levels train,
 validation and iid composites are made of the training functions alone; at zero_shot at least one function is held out:
 known from atomic/1, never composed, never met without its definition. Training on some depths and evaluating on deeper
@@ -15,13 +15,14 @@ import random
 from dataclasses import replace
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from rlreason.errors import one_of
 from rlreason.tasks.contract import Cell
 from rlreason.tasks.equations import EquationParameters, EquationTask, Execution, Question
 from rlreason.tasks.equations.statements import FORM_WORDS, words_of
 from rlreason.tasks.equations.task import chain_of_cells
-from rlreason.tasks.functions.expressions import draw_question, execute
+from rlreason.tasks.functions.expressions import INPUTS, draw_question, execute
 from rlreason.tasks.functions.strings import BY_NAME, FUNCTIONS, NAMES, SYMBOLS
 
 ATOMIC = "atomic"
@@ -38,18 +39,51 @@ def _unique(depths: tuple[int, ...]) -> tuple[int, ...]:
     return depths
 
 
+def _known(functions: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    for place, name in enumerate(functions or ()):
+        if name not in NAMES:
+            raise ValueError(one_of("function", name, NAMES))
+        if name in (functions or ())[:place]:
+            raise ValueError(f"{name!r} is named twice; name each once")
+    return functions
+
+
 class FunctionsParameters(EquationParameters):
     """Parameters of the `functions` task."""
 
+    functions: Annotated[tuple[str, ...] | None, Field(min_length=2), AfterValidator(_known)] = None
+    """Functions in use, by name. None: all 25, more than a small model learns in minutes."""
     train_functions: Annotated[int, Field(ge=1, lt=len(FUNCTIONS))] = 13
-    """Functions that training composes; the others are held out, for zero_shot."""
+    """Functions that training composes, fewer than are in use; the others are held out, for zero_shot."""
     depths: Annotated[
         tuple[Annotated[int, Field(ge=1, le=MAX_DEPTH)], ...], Field(min_length=1), AfterValidator(_unique)
     ] = (1, 2, 3)
     """Numbers of operations of the composite cells, at most 6: beyond, few paths stay within `longest`."""
+    inputs: tuple[Annotated[int, Field(ge=2)], Annotated[int, Field(le=10)]] = INPUTS
+    """Fewest and most symbols of an input."""
     longest: Annotated[int, Field(ge=12, le=64)] = 24
-    """Most symbols of any value on the way. Inputs have 3 to 10, so that below 12 functions which lengthen them have no
-    room; above 64 lines are too long to learn from."""
+    """Most symbols of any value on the way. Inputs have up to 10, so that below 12 functions which lengthen them have
+    no room; above 64 lines are too long to learn from."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """`functions`, or all where left out."""
+        return self.functions or NAMES
+
+    @model_validator(mode="after")
+    def _some_are_held_out(self) -> FunctionsParameters:
+        if self.train_functions >= len(self.names):
+            raise ValueError(
+                f"train_functions {self.train_functions} leaves none of the {len(self.names)} functions in use held "
+                "out; lower it, or use more functions"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _inputs_in_order(self) -> FunctionsParameters:
+        if self.inputs[0] > self.inputs[1]:
+            raise ValueError(f"inputs {list(self.inputs)} must be the fewest symbols, then the most")
+        return self
 
 
 class Functions(EquationTask):
@@ -60,11 +94,14 @@ class Functions(EquationTask):
 
     def __init__(self, name: str, parameters: FunctionsParameters) -> None:
         super().__init__(name, parameters)
-        self._longest = parameters.longest
+        self._names, self._inputs, self._longest = parameters.names, parameters.inputs, parameters.longest
         self.trained = tuple(
-            sorted(random.Random(f"{self._salt}/functions").sample(NAMES, parameters.train_functions), key=NAMES.index)
+            sorted(
+                random.Random(f"{self._salt}/functions").sample(self._names, parameters.train_functions),
+                key=NAMES.index,
+            )
         )
-        self.held_out = tuple(name for name in NAMES if name not in self.trained)
+        self.held_out = tuple(name for name in self._names if name not in self.trained)
         atomic = Cell(f"{ATOMIC}/1", ATOMIC, 1)
         self._cells = (atomic, *chain_of_cells(COMPOSITE, parameters.depths, (atomic.name,)))
         self._chances: dict[tuple[str, str], float] = {}
@@ -78,7 +115,7 @@ class Functions(EquationTask):
     def draw(self, cell: Cell, held_out: bool, rng: random.Random) -> Question | None:
         """See `EquationTask.draw`."""
         path = self._path(cell, held_out, rng)
-        tries = (draw_question(path, self._longest, rng) for _ in range(_TRIES))
+        tries = (draw_question(path, self._longest, rng, self._inputs) for _ in range(_TRIES))
         question = next((question for question in tries if question is not None), None)
         if question is None or cell.family == COMPOSITE:
             return question
@@ -87,8 +124,8 @@ class Functions(EquationTask):
     def _path(self, cell: Cell, held_out: bool, rng: random.Random) -> list[str]:
         """Functions from the innermost to the outermost."""
         if cell.family == ATOMIC:
-            return [rng.choice(NAMES)]
-        path = rng.choices(NAMES if held_out else self.trained, k=cell.difficulty)
+            return [rng.choice(self._names)]
+        path = rng.choices(self._names if held_out else self.trained, k=cell.difficulty)
         if held_out:
             path[rng.randrange(len(path))] = rng.choice(self.held_out)
         return path

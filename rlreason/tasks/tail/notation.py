@@ -31,10 +31,12 @@ class Notation:
     """How one task writes."""
 
     form: Form = "plain"
+    skipped: int = 0
+    """Marks before that of the first place."""
 
     def at(self, place: int) -> str:
         """A place, counted from 1: its number, or its mark."""
-        return MARKS[place - 1] if self.form == "index_hint" else digits(place)
+        return self._mark(place) if self.form == "index_hint" else digits(place)
 
     def number(self, number: int) -> str:
         """An operand or an answer of a task about digits."""
@@ -43,11 +45,14 @@ class Notation:
             return " ".join(text)
         if self.form == "reversed_digits":
             return " ".join(reversed(text))
-        return " ".join([f"{MARKS[len(text) - 1 - index]} {digit}" for index, digit in enumerate(text)])
+        return " ".join([f"{self._mark(len(text) - index)} {digit}" for index, digit in enumerate(text)])
 
     def row(self, items: Sequence[int] | Sequence[str], between: str = " ") -> str:
         """A sequence, each item behind its mark where there are marks."""
         texts = [digits(item) if isinstance(item, int) else item for item in items]
         if self.form == "index_hint":
-            texts = [f"{MARKS[index]} {text}" for index, text in enumerate(texts)]
+            texts = [f"{self._mark(place)} {text}" for place, text in enumerate(texts, 1)]
         return between.join(texts)
+
+    def _mark(self, place: int) -> str:
+        return MARKS[self.skipped + place - 1]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validat
 
 from rlreason.errors import one_of
 from rlreason.tasks.tail.algorithms import ALGORITHMS
-from rlreason.tasks.tail.notation import Form
+from rlreason.tasks.tail.notation import MARKS, Form
 from rlreason.tasks.tail.states import Algorithm, Size
 from rlreason.tasks.tail.text import FRAMES, MODULES, Module
 
@@ -33,6 +33,9 @@ class TailParameters(BaseModel):
     """How questions are written. index_hint: a mark before every place of a sequence or number, and states name places
     by it; reversed_digits: numbers from the ones up, for algorithms about digits and without modules. With
     `modules: []` both are baselines."""
+    marks: Annotated[int, Field(lt=len(MARKS))] | None = None
+    """index_hint: a problem's first mark is any of the first so many that leaves room for n of them, so that short
+    problems train the marks that longer ones have (a sum may have one more). None: always the first mark."""
     sizes: dict[Size, tuple[int, int]] = Field(default_factory=dict)
     """Smallest and largest n of s, m and l where they shall differ from the table's."""
     question_wordings: Annotated[int, Field(ge=1, le=WORDINGS)] = 1
@@ -100,6 +103,21 @@ class TailParameters(BaseModel):
                         "where the table's do not fit together"
                     )
                 before = high
+        return self
+
+    @model_validator(mode="after")
+    def _marks_fit(self) -> TailParameters:
+        if self.marks is None:
+            return self
+        if self.form != "index_hint":
+            raise ValueError(f"marks {self.marks} is for form index_hint, and form is {self.form!r}; leave it out")
+        for name in self.algorithm:
+            _, most = sizes_of(ALGORITHMS[name], self.sizes)["l"]
+            if self.marks < most:
+                raise ValueError(
+                    f"marks {self.marks} are too few for size l of {name!r}, which is up to {most}; raise it to that, "
+                    "or shorten sizes"
+                )
         return self
 
     @model_validator(mode="after")

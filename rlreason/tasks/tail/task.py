@@ -19,7 +19,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 
 from rlreason.algorithms.seeding import derive_seed
 from rlreason.errors import TaskError, one_of
@@ -53,7 +53,6 @@ class Tail(Task):
         super().__init__(name, parameters)
         self._p = parameters
         self._algorithms = [ALGORITHMS[algorithm] for algorithm in parameters.algorithm]
-        self._notation = Notation(parameters.form)
         self._writer = Writer(parameters.modules)
         self._sizes = {algorithm.name: sizes_of(algorithm, parameters.sizes) for algorithm in self._algorithms}
         self._cells = {cell.name: cell for algorithm in self._algorithms for cell in _cells_of(algorithm)}
@@ -70,14 +69,18 @@ class Tail(Task):
         return tuple(self._cells.values())
 
     def problem(self, level: str, cell: str, index: int) -> Problem:
-        """See `Task.problem`. `detail` holds algorithm, size (n) and given (the input)."""
+        """See `Task.problem`. `detail` holds algorithm, size (n), given (the input) and, with `marks`, the skipped."""
         algorithm, size = self._place(level, cell)
         rng = random.Random(f"{self._p.world_seed}/{level}/{cell}/{index}")
         number, given = self._draw(algorithm, size, level, rng)
         wording = rng.randrange(self._p.question_wordings)
         frame, ask = divmod(wording, ASKS)
-        asked = algorithm.asks[ask].format(**algorithm.slots(given, self._notation))
-        states, answer = execute(algorithm, given, self._notation)
+        detail = {"algorithm": algorithm.name, "size": number, "given": given}
+        if self._p.marks is not None:
+            detail["skipped"] = rng.randint(0, self._p.marks - number)
+        notation = self._notation_of(detail)
+        asked = algorithm.asks[ask].format(**algorithm.slots(given, notation))
+        states, answer = execute(algorithm, given, notation)
         return Problem(
             id=f"{level}/{cell.replace('/', '-')}/{index}",
             task=self.name,
@@ -86,13 +89,16 @@ class Tail(Task):
             prompt=prompt(asked, FRAMES[frame]),
             answer=answer,
             target=self._writer.derivation(states, answer),
-            detail={"algorithm": algorithm.name, "size": number, "given": given},
+            detail=detail,
         )
 
     def check(self, problem: Problem, text: str) -> DerivationCheck:
         """See `Task.check`."""
         algorithm = ALGORITHMS[problem.detail["algorithm"]]
-        return check_derivation(algorithm, self._notation, self._writer, problem, text)
+        return check_derivation(algorithm, self._notation_of(problem.detail), self._writer, problem, text)
+
+    def _notation_of(self, detail: Mapping[str, Any]) -> Notation:
+        return Notation(self._p.form, detail.get("skipped", 0))
 
     def words(self) -> list[str]:
         """Words of the questions and states of the algorithms in use, digits and marks, each once."""
@@ -124,7 +130,8 @@ class Tail(Task):
         rng = random.Random(f"{self._p.world_seed}/chance/{algorithm.name}/{size}")
         low, high = self._sizes[algorithm.name][size]
         inputs = [algorithm.draw(rng.randint(low, high), rng) for _ in range(_CHANCE_PROBLEMS)]
-        counts = Counter(execute(algorithm, given, self._notation)[1] for given in inputs)
+        notation = Notation(self._p.form)
+        counts = Counter(execute(algorithm, given, notation)[1] for given in inputs)
         ((_, most),) = counts.most_common(1)
         return most / _CHANCE_PROBLEMS if most > 1 else 0.0
 

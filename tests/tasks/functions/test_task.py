@@ -153,3 +153,33 @@ def test_unknown_cells_and_missing_levels_are_named():
         TASK.problem("zero_shot", "atomic/1", 0)
     with pytest.raises(TaskError, match=r"raise iid_share \(now 0.0\)"):
         build_task("strings", "functions", {"iid_share": 0}).problem("iid", "atomic/1", 0)
+
+
+FEW = {"functions": ["func_8", "func_17", "func_22"], "train_functions": 2, "inputs": [2, 4], "depths": [1, 2]}
+
+
+def test_only_the_functions_in_use_are_asked_on_inputs_of_the_given_lengths():
+    task = build_task("strings", "functions", FEW)
+    assert sorted(task.trained + task.held_out) == sorted(FEW["functions"]) and len(task.trained) == 2
+    lengths: set[int] = set()
+    for level, cell in (("train", "atomic/1"), ("iid", "composite/2"), ("zero_shot", "composite/2")):
+        problems = [task.problem(level, cell, index) for index in range(60)]
+        lengths |= {len(problem.detail["given"][0].split()) for problem in problems}
+        named = {name for problem in problems for name in FUNCTION.findall(problem.prompt)}
+        assert named == set(task.trained if level == "iid" else FEW["functions"])
+    assert lengths == {2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"functions": ["func_8", "func_99"]}, "function 'func_99' is not one of"),
+        ({"functions": ["func_8", "func_8"]}, "'func_8' is named twice"),
+        ({**FEW, "train_functions": 3}, "train_functions 3 leaves none of the 3 functions in use held out"),
+        ({"inputs": [5, 3]}, r"inputs \[5, 3\] must be the fewest symbols, then the most"),
+        ({"inputs": [3, 11]}, "inputs.*10"),
+    ],
+)
+def test_functions_and_inputs_that_do_not_go_together_are_refused(parameters, message):
+    with pytest.raises(TaskError, match=message):
+        build_task("strings", "functions", parameters)

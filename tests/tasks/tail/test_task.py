@@ -8,6 +8,7 @@ import pytest
 from rlreason.errors import TaskError
 from rlreason.tasks import build_task, task_spec
 from rlreason.tasks.tail.algorithms import ALGORITHMS
+from rlreason.tasks.tail.notation import MARKS
 from rlreason.tasks.tail.parameters import WORDINGS
 from rlreason.tasks.tail.task import LEVELS
 from rlreason.tasks.tail.text import canonical
@@ -197,3 +198,53 @@ def test_an_unknown_cell_or_level_names_those_there_are():
         task.problem("train", "addition/xl", 0)
     with pytest.raises(TaskError, match=r"'longer' is not one of .*did you mean 'long'"):
         task.problem("longer", "addition/s", 0)
+
+
+MARKED = {"form": "index_hint", "marks": 12, "sizes": {"s": [2, 4], "m": [5, 8], "l": [9, 12]}}
+
+
+def test_marks_begin_anywhere_so_that_short_problems_have_those_of_long_ones():
+    task = tail(algorithm="count_letters", **MARKED)
+    first: dict[int, set[str]] = {}
+    for index in range(400):
+        problem = task.problem("train", "count_letters/s", index)
+        row = problem.prompt.partition("occur in ")[2].split()[0:-2:2]
+        size = problem.detail["size"]
+        start = MARKS.index(row[0])
+        assert row == list(MARKS[start : start + size]) and start + size <= 12
+        assert task.check(problem, problem.target).derivation_correct
+        first.setdefault(size, set()).add(row[0])
+    # a row of n has room to begin at 13 - n of the 12 marks, and begins at every one of them
+    assert {size: len(found) for size, found in first.items()} == {2: 11, 3: 10, 4: 9}
+
+
+def test_where_marks_begin_is_the_same_whatever_modules_a_derivation_has():
+    whole, bare = (tail(algorithm="count_letters", **MARKED, **more) for more in ({}, {"modules": ["atomic_state"]}))
+    for index in range(20):
+        one, other = (task.problem("long", "count_letters/s", index) for task in (whole, bare))
+        assert one.prompt == other.prompt
+
+
+@pytest.mark.parametrize("name", [name for name, found in ALGORITHMS.items() if "index_hint" in found.forms])
+def test_no_algorithm_has_more_places_than_its_size_has_marks_and_a_sum_one_more(name: str):
+    longest = ALGORITHMS[name].limits[1]
+    low, _ = ALGORITHMS[name].sizes["s"]
+    sizes = {"s": [low, low + 1], "m": [low + 2, low + 3], "l": [low + 4, min(low + 6, longest)]}
+    task = tail(algorithm=name, form="index_hint", marks=sizes["l"][1], sizes=sizes)
+    for level in ("train", "long"):
+        for index in range(20):
+            problem = task.problem(level, f"{name}/s", index)
+            used = [MARKS.index(word) for word in (problem.prompt + problem.target).split() if word in MARKS]
+            assert max(used, default=0) < sizes["l"][1] + (name == "addition")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"marks": 12}, "marks 12 is for form index_hint, and form is 'plain'"),
+        ({**MARKED, "marks": 11}, "marks 11 are too few for size l of 'count_letters', which is up to 12"),
+    ],
+)
+def test_marks_that_cannot_be_used_or_do_not_suffice_are_refused(parameters: dict, message: str):
+    with pytest.raises(TaskError, match=message):
+        tail(algorithm="count_letters", **parameters)
