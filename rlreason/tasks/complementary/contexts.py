@@ -28,31 +28,37 @@ class ContextMaker:
     Args:
         strict: the form; see above.
         distractors: facts (relation_unique) or people (strict) that do not matter.
+        alone: the same, of chains without a contextual hop; in every second of their prompts.
     """
 
-    def __init__(self, relations: Relations, world: World, strict: bool, distractors: int) -> None:
+    def __init__(self, relations: Relations, world: World, strict: bool, distractors: int, alone: int) -> None:
         self._relations = relations
         self._world = world
         self._strict = strict
         self._distractors = distractors
+        self._alone = alone
         self._contextual = relations.in_group("contextual")
         self._names = [relation.name for relation in self._contextual]
         self._paragraphs: dict[str, Paragraph] = {}
 
     def make(self, chain: Chain, rng: random.Random) -> list[Paragraph]:
-        """Paragraphs for a chain, shuffled; none where no hop of it is contextual."""
+        """Paragraphs for a chain, shuffled."""
         groups = self._relations.groups
         gold = [fact for fact in chain.facts if groups[fact[1]] == "contextual"]
+        distractors = self._distractors
         if not gold:
-            return []
-        paragraphs = self._people(gold, rng) if self._strict else self._single_facts(gold, rng)
+            if not self._alone or rng.random() < 0.5:
+                return []
+            distractors = self._alone
+        tell = self._people if self._strict else self._single_facts
+        paragraphs = tell(gold, distractors, rng)
         rng.shuffle(paragraphs)
         return paragraphs
 
-    def _single_facts(self, gold: list[Fact], rng: random.Random) -> list[Paragraph]:
+    def _single_facts(self, gold: list[Fact], distractors: int, rng: random.Random) -> list[Paragraph]:
         facts = {relation: (head, relation, tail) for head, relation, tail in gold}
         free = [name for name in self._names if name not in facts]
-        for name in rng.sample(free, self._distractors):
+        for name in rng.sample(free, distractors):
             facts[name] = self._distractor(name, facts, rng)
         return [(fact,) for fact in facts.values()]
 
@@ -74,10 +80,10 @@ class ContextMaker:
                 if tail != head and not clash:
                     return head, name, tail
 
-    def _people(self, gold: list[Fact], rng: random.Random) -> list[Paragraph]:
+    def _people(self, gold: list[Fact], distractors: int, rng: random.Random) -> list[Paragraph]:
         heads = list(dict.fromkeys(head for head, _, _ in gold))
         matter = len(heads)
-        while len(heads) < matter + self._distractors:
+        while len(heads) < matter + distractors:
             person = rng.choice(self._world.everyone)
             if person not in heads:
                 heads.append(person)

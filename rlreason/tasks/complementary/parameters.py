@@ -50,6 +50,10 @@ class ComplementaryParameters(BaseModel):
     a paragraph a person with all their contextual facts, so that look-up needs person and relation."""
     distractors: NonNegativeInt = 2
     """What a context tells beside what matters: facts (relation_unique) or people (strict)."""
+    parametric_distractors: NonNegativeInt = 0
+    """What every second parametric question is told although nothing of it matters: facts (relation_unique) or people
+    (strict). Without any, a policy can learn that a prompt with a context is to be answered from it alone, which no
+    composite question is."""
     context_facts: Literal["fresh", "world"] = "fresh"
     """fresh: drawn anew for every problem, so they cannot be memorised. world: the same in every problem."""
     held_out_relations: NonNegativeInt = 1
@@ -106,6 +110,11 @@ class ComplementaryParameters(BaseModel):
                 f"people to at least {needed} or lower hops"
             )
         everyone, told = self.people + self.new_people, max(self.hops) + self.distractors
+        if self.contexts == "strict" and everyone < self.parametric_distractors:
+            raise ValueError(
+                f"parametric_distractors {self.parametric_distractors} are more people than the {everyone} there are; "
+                "lower them or raise people"
+            )
         if self.contexts == "strict" and everyone < told:
             raise ValueError(
                 f"distractors {self.distractors} beside {max(self.hops)} contextual hops need {told} people, but "
@@ -116,6 +125,11 @@ class ComplementaryParameters(BaseModel):
     @model_validator(mode="after")
     def _enough_distractor_facts(self) -> ComplementaryParameters:
         relations = self.contextual_relations + self.contextual_values
+        if self.contexts == "relation_unique" and self.parametric_distractors > relations:
+            raise ValueError(
+                f"parametric_distractors {self.parametric_distractors} are more than the {relations} contextual "
+                "relations, each told once; lower them, or raise contextual_relations or contextual_values"
+            )
         needed = max(self.hops) + self.distractors
         if self.contexts == "relation_unique" and needed > relations:
             raise ValueError(

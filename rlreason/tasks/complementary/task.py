@@ -90,7 +90,9 @@ class Complementary(Task):
 
     @cached_property
     def _context_maker(self) -> ContextMaker:
-        return ContextMaker(self.relations, self.world, self._p.contexts == "strict", self._p.distractors)
+        p = self._p
+        strict = p.contexts == "strict"
+        return ContextMaker(self.relations, self.world, strict, p.distractors, p.parametric_distractors)
 
     @cached_property
     def _checker(self) -> Checker:

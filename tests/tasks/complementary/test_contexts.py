@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rlreason.errors import TaskError
 from rlreason.types import Problem
 from tests.tasks.complementary.worlds import TWINS, complementary
 
@@ -86,6 +87,35 @@ def test_needed_facts_stand_anywhere_in_a_context():
 def test_parametric_problems_have_no_context():
     problem = complementary().problem("train", "parametric/2", 0)
     assert problem.prompt.startswith("Question: ") and problem.detail["facts"] == []
+
+
+@pytest.mark.parametrize("contexts", ["relation_unique", "strict"])
+def test_parametric_distractors_stand_in_every_second_parametric_prompt_and_nowhere_else(contexts):
+    plain = complementary(contexts=contexts, distractors=1)
+    told = complementary(contexts=contexts, distractors=1, parametric_distractors=3)
+    problems = [told.problem("train", "parametric/2", index) for index in range(200)]
+    some = [problem for problem in problems if problem.detail["facts"]]
+    assert 70 < len(some) < 130
+    for problem in some:
+        facts = [tuple(fact) for fact in problem.detail["facts"]]
+        things = {fact[0] for fact in facts} if contexts == "strict" else facts
+        assert len(things) == 3
+        assert not contradictions(set(facts))
+        assert told.check(problem, problem.target).derivation_correct
+    for cell in ("contextual/2", "complementary/2"):
+        assert told.problem("train", cell, 5) == plain.problem("train", cell, 5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "refusal"),
+    [
+        ({"contexts": "strict", "parametric_distractors": 99}, "parametric_distractors 99 are more people than the"),
+        ({"parametric_distractors": 99}, "parametric_distractors 99 are more than the 5 contextual relations"),
+    ],
+)
+def test_more_parametric_distractors_than_there_are_are_refused(settings, refusal):
+    with pytest.raises(TaskError, match=refusal):
+        complementary(**settings)
 
 
 @pytest.mark.parametrize("contexts", ["relation_unique", "strict"])
