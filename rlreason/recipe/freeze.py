@@ -42,8 +42,10 @@ def rules_of(recipe: Recipe) -> dict[str, Any]:
     How the stages train is not part of it: that is what the experiment varies.
     """
     task = recipe.task_name(recipe.evaluation.task)
+    # where it is left out it is no rule, so that what was frozen before there was such a setting still holds
+    unsaid = {"stop_at"} if recipe.evaluation.stop_at is None else set()
     return {
-        "evaluation": recipe.evaluation.model_dump(mode="json"),
+        "evaluation": recipe.evaluation.model_dump(mode="json", exclude=unsaid),
         "task": recipe.tasks[task].model_dump(mode="json"),
         "rewards": recipe.rewards.model_dump(mode="json", exclude={"workers", "memory_gib"}),
         "arms": {

@@ -363,7 +363,7 @@ class _Identities:
         for method in asked.interpolation.methods:
             alone = asked.interpolation.model_copy(update={"methods": (method,)})
             config = asked.model_copy(update={"interpolation": alone})
-            settings = _said(config, _NO_IDENTITY | {"sampling", "samples"})
+            settings = _said(config, _NO_IDENTITY | {"sampling", "samples", "stop_at"})
             settings["task"] = self._recipe.task_name(config.task)
             id = self._id(INTERPOLATE, settings, [settings["task"]], {}, None, seed)
             yield PlannedStage(id, method, INTERPOLATE, seed, None, config, ())

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from rlreason.recipe.config import Config
+from rlreason.recipe.early_stop import StopAt
 from rlreason.recipe.scorers import ScorerConfig
 from rlreason.recipe.stages import Sampling, StageConfig
 from rlreason.recipe.verdict import Verdict
@@ -177,6 +178,8 @@ class Evaluation(Config):
     """Sampled completions a problem (beside the greedy one), from which pass@k is estimated."""
     k: Annotated[tuple[PositiveInt, ...], AfterValidator(_unique)] = (1, 2, 4, 8, 16)
     """No k may exceed `samples`."""
+    stop_at: StopAt | None = None
+    """Take fewer samples where fewer tell enough. None: always `samples`."""
     interpolation: Interpolation | None = None
     """Interpolators as rows beside the arms; {} for all three. None: none."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlreason.errors import ModelError, RecipeError, RewardError, TaskError, one_of
+from rlreason.recipe.early_stop import check_early_stop
 from rlreason.recipe.explain import Finding
 from rlreason.recipe.own_samples import Dpo, Rft
 from rlreason.recipe.partners import check_matches
@@ -39,6 +40,7 @@ def check_references(recipe: Recipe) -> list[Finding]:
         *_check_lengths(recipe),
         *_check_evaluation(recipe),
         *check_verdict(recipe),
+        *check_early_stop(recipe),
         *_check_rewards(recipe),
         *_check_scorers(recipe),
         *_check_zero(recipe),

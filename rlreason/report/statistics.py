@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
 
+from rlreason.algorithms.intervals import wilson_interval
 from rlreason.report.statistics_crossed import Estimate, crossed_mean
 
 __all__ = ["Estimate", "PairedDifference", "bootstrap_over_problems", "corrected", "paired_difference", "wilson"]
@@ -24,21 +24,8 @@ RESAMPLES = 2000
 
 
 def wilson(per_problem: np.ndarray, answers: int = 1) -> Estimate:
-    """Mean of per-problem shares with the Wilson score interval for that many problems.
-
-    Args:
-        per_problem: [P] float in [0, 1], P at least 1: 0 or 1, or a mean of those over seeds.
-        answers: of each problem. Several may say more than one: the interval is that of as many problems of 0 or 1 as
-            would show the same spread, at most the number of answers.
-    Returns:
-        The mean and its 95% interval.
-    """
-    n, value = len(per_problem), float(per_problem.mean())
-    spread = float(per_problem.var())
-    worth = n if spread == 0 else min(n * answers, max(n, n * value * (1 - value) / spread))
-    low, high = proportion_confint(value * worth, worth, alpha=0.05, method="wilson")
-    # with none or all right the bound is exact, but rounding may put it a hair on the wrong side of the value
-    return Estimate(value, min(float(low), value), max(float(high), value))
+    """See `algorithms.intervals.wilson_interval`: the mean and its 95% interval."""
+    return Estimate(*wilson_interval(per_problem, answers))
 
 
 def bootstrap_over_problems(per_problem: np.ndarray, seed: int, resamples: int = RESAMPLES) -> list[Estimate]:

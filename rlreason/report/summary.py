@@ -19,6 +19,7 @@ from rlreason.records import ManifestRecord, PlanRecord, RunFolder, read_manifes
 from rlreason.report.consistency import asked_differently
 from rlreason.report.controls import Control, summarise_controls
 from rlreason.report.counts import Counts, count_outcomes
+from rlreason.report.early_stops import early_stops
 from rlreason.report.levels import LevelSummary, summarise_level
 from rlreason.report.pairs import Paired, compare_pairs
 from rlreason.report.reading import read_stages
@@ -156,7 +157,7 @@ def summarise(folder: RunFolder) -> Summary:
         counts=counts,
         missing=tuple(missing),
         unclean=tuple(_unclean(manifest, unread)),
-        cautions=(*_cautions(manifest, arms), *asked_differently(plan, counts.table)),
+        cautions=(*_cautions(manifest, arms), *early_stops(plan, figures), *asked_differently(plan, counts.table)),
     )
 
 

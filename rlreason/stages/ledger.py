@@ -9,7 +9,7 @@ are counted is in `engines.meter`, what stops at a budget in `stages.allowance`.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,16 @@ from rlreason.stages.context import Context
 SPENT = "spent.json"
 
 
-def keep_spending(context: Context, stage: PlannedStage, piece: str) -> None:
+def keep_spending(context: Context, stage: PlannedStage, piece: str, *, new_prompts: bool = True) -> None:
     """Write down what was spent since the meter was last read, as a piece of the stage: work that no update tells of.
 
     Called directly before the work itself is written down: where only the first of the two happens, both happen again.
+    With `new_prompts` False its prompts are those of a piece before, and count once.
     """
     kept = _kept(context.folder, stage)
     spent = context.meter.take()
+    if not new_prompts:
+        spent = replace(spent, prompts=0)
     kept["pieces"][piece] = {**asdict(spent), "flops": spent.known_flops}  # JSON has no NaN
     write_json(_path(context.folder, stage), kept)
 

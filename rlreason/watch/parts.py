@@ -177,7 +177,7 @@ class Derivation:
 
 
 class NewestDerivations:
-    """Follows the rollouts of a stage, or the greedy completions of an evaluation."""
+    """Follows the rollouts of a stage, or the completions of an evaluation: of a part with greedy ones these."""
 
     def __init__(self, folder: RunFolder, stage: str) -> None:
         self._tables = [PartList(folder, table, stage) for table in ("rollouts", "evaluations")]
@@ -204,9 +204,9 @@ class NewestDerivations:
 
 def _choose(parts: PartList, number: int) -> tuple[Derivation, ...]:
     shared = ("problem", "cell", "text", "correct", "derivation_correct", "steps", "failure")
-    only = {"rollouts": ("update", "reward", "prompt", "gold"), "evaluations": ("greedy",)}[parts.table]
+    only = ("update", "reward", "prompt", "gold") if parts.table == "rollouts" else ()
     rows = read_part(parts.folder, parts.table, parts.stage, number, (*shared, *only)).to_pylist()
-    firsts = {row["problem"]: row for row in reversed(rows) if row.get("greedy", True)}
+    firsts = {row["problem"]: row for row in reversed(rows)}  # the greedy one where it is there
     by_verdict: dict[str, list[dict[str, Any]]] = {}
     for row in reversed(firsts.values()):
         by_verdict.setdefault(verdict_of(row["correct"], row["derivation_correct"]), []).append(row)

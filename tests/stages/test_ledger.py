@@ -168,11 +168,11 @@ def test_the_ledger_of_an_evaluation_counts_greedy_and_sampled_completions(whole
         assert ledger["flops"] == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("stop", [("sft", 3), ("rl", 4), ("evaluate", 3)])
+@pytest.mark.parametrize("stop", [("sft", 3), ("rl", 4), ("evaluate", 4)])
 def test_a_resumed_stage_counts_what_is_in_its_result_and_all_the_time_it_took(
     recipe, whole, tmp_path, stop, monkeypatch
 ):
-    monkeypatch.setattr(evaluate, "BLOCK_COMPLETIONS", 9)  # 3 problems
+    monkeypatch.setattr(evaluate, "block_completions", lambda resources: 6)  # greedy; 3 problems' samples
     with pytest.raises(KeyboardInterrupt):
         run(recipe, tmp_path, progress=Recorder(stop=stop))
     (kept,) = (tmp_path / "stages").glob("*/spent.json")

@@ -203,7 +203,7 @@ def test_the_interval_of_checkpoints_may_change_between_the_parts_of_a_run(recip
 
 
 def test_an_evaluation_goes_on_at_its_next_block(recipe, whole, tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "BLOCK_COMPLETIONS", 6)  # two problems of three completions
+    monkeypatch.setattr(evaluate, "block_completions", lambda resources: 6)  # all greedy ones; three problems' samples
     with pytest.raises(KeyboardInterrupt):
         run(recipe, tmp_path, progress=Recorder(stop=("evaluate", 4)))
     progress = Recorder()
