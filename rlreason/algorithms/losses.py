@@ -1,20 +1,16 @@
-"""Policy-gradient losses a token, and what they are divided by. Pure torch: no model, no optimizer.
+"""Policy-gradient losses a token. Pure torch: no model, no optimizer.
 
-Each surrogate is a loss for N tokens, in any order, of any completions. What is added to it (KL) is in `kl`, what it is
-multiplied with where the generator is not the learner in `corrections`.
+Each surrogate is a loss for N tokens, in any order, of any completions. What they are divided by is in `denominators`,
+what is added (KL) in `kl`, what they are multiplied with where the generator is not the learner in `corrections`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
 import torch
 
 from rlreason.algorithms.sequences import sequence_means
-
-Denominator = Literal["tokens", "sequences", "constant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,30 +111,3 @@ def sequence_surrogate(
     # the second term is 0: the value is the sequence's, the gradient the token's
     ratio = torch.exp(log_ratio + (learner_logprobs - learner_logprobs.detach()))
     return _clipped(ratio, advantages, clip_low, clip_high)
-
-
-def token_weights(lengths: np.ndarray, denominator: Denominator, max_new_tokens: int) -> np.ndarray:
-    """Weight of every token of each sequence, so that the update's loss is one weighted sum over all its tokens.
-
-    Because the weights are fixed by the whole update before it is cut into micro-batches, rows and ranks, none of these
-    cuts changes the loss.
-
-    Args:
-        lengths: [S] int, trained tokens of each sequence of the update (0 allowed: an unscored rollout).
-        denominator: "tokens": 1 / all trained tokens; "sequences": mean over a sequence's tokens, then over the
-            sequences that have any; "constant": 1 / (S x max_new_tokens), which favours no length (Dr. GRPO).
-        max_new_tokens: completion budget, for "constant".
-    Returns:
-        [S] float64, the weight that each token of sequence s carries; 0 for an empty sequence.
-    """
-    lengths = np.asarray(lengths, dtype=np.float64)
-    present = lengths > 0
-    if not present.any():
-        return np.zeros_like(lengths)
-    if denominator == "tokens":
-        weights = np.full_like(lengths, 1.0 / lengths.sum())
-    elif denominator == "sequences":
-        weights = 1.0 / (np.maximum(lengths, 1.0) * present.sum())
-    else:
-        weights = np.full_like(lengths, 1.0 / (len(lengths) * max_new_tokens))
-    return np.where(present, weights, 0.0)

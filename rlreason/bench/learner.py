@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from rlreason.algorithms.losses import token_weights
+from rlreason.algorithms.denominators import token_weights
 from rlreason.engines.protocols import Learner, PolicyBatch, PolicySettings
 
 VOCABULARY = 150_000

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rlreason.algorithms.losses import token_weights
+from rlreason.algorithms.denominators import token_weights
 from rlreason.engines.protocols import PolicyBatch
 from rlreason.recipe.stages import OnPolicy
 from rlreason.types import Completion, Group

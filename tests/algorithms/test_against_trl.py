@@ -18,8 +18,9 @@ import torch
 
 from rlreason.algorithms.advantages import batch_advantages, group_relative_advantages, leave_one_out_advantages
 from rlreason.algorithms.corrections import importance_weights
+from rlreason.algorithms.denominators import token_weights
 from rlreason.algorithms.kl import kl_estimate
-from rlreason.algorithms.losses import cispo, clipped_surrogate, sequence_surrogate, token_weights
+from rlreason.algorithms.losses import cispo, clipped_surrogate, sequence_surrogate
 
 SEQUENCES, WIDTH, BUDGET = 6, 9, 12
 CLIP_LOW, CLIP_HIGH, DELTA, BETA = 0.2, 0.28, 2.0, 0.05

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from rlreason.algorithms.losses import cispo, clipped_surrogate, sequence_surrogate, token_weights
+from rlreason.algorithms.denominators import token_weights
+from rlreason.algorithms.losses import cispo, clipped_surrogate, sequence_surrogate
 from rlreason.algorithms.packing import balanced_micro_batches
 
 # ratio, advantage, loss, d loss / d learner_logprob, decided by the clip (low 0.2, high 0.3)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlreason.algorithms.losses import token_weights
+from rlreason.algorithms.denominators import token_weights
 from rlreason.engines.protocols import PolicyBatch, PolicySettings
 from rlreason.recipe.objectives import ClippedLoss
 from rlreason.recipe.stages import Optimizer

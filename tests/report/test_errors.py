@@ -5,11 +5,10 @@ import pytest
 
 from rlreason.errors import RecordsError
 from rlreason.records import RunFolder, read_plan
-from rlreason.report import build_report
 from rlreason.report.errors import summarise_errors
 from rlreason.report.errors_figures import OTHER_KINDS, kind_colors
 from rlreason.report.errors_tables import error_tables
-from tests.report.synthetic import finished_run, write_plan
+from tests.report.synthetic import write_plan
 from tests.report.wrong_run import Told, write_told
 
 TWO = {"gold_steps": 2}
@@ -160,9 +159,8 @@ def test_kinds_beyond_the_palette_share_one_colour(folder):
     assert list(colors)[-1] == OTHER_KINDS
 
 
-def test_the_report_tells_it_in_all_forms(tmp_path):
-    folder = finished_run(tmp_path)
-    report = build_report(folder).parent
+def test_the_report_tells_it_in_all_forms(plain_page):
+    report = plain_page.parent
     told = json.loads((report / "report.json").read_text())["errors"]
     # of 10 greedy completions of sft on iid: 3 right throughout, 2 right with a wrong step, 4 wrong, 1 not judged
     assert {

@@ -5,10 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlreason.records import RunFolder
-from rlreason.report import build_report
 from tests.report.chromium import Page, chromium, find_chromium
-from tests.report.synthetic import finished_run
 
 pytestmark = [
     pytest.mark.browser,
@@ -25,10 +22,9 @@ def page() -> Iterator[Page]:
         yield page
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder: RunFolder = finished_run(Path(tmp_path_factory.mktemp("run")))
-    return build_report(folder).as_uri()
+@pytest.fixture
+def address(plain_page: Path) -> str:
+    return plain_page.as_uri()
 
 
 def choose(page: Page, **wanted: str) -> None:

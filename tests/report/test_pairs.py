@@ -141,9 +141,8 @@ def test_the_scope_says_where_seeds_were_not_sampled(tmp_path):
     assert paired.scope.endswith("but where there is one seed only that of problems.")
 
 
-def test_the_report_shows_them_in_every_form(tmp_path):
-    folder = finished_run(tmp_path)
-    page = build_report(folder)
+def test_the_report_shows_them_in_every_form(plain_page):
+    page = plain_page
     first_line = "One seed: seeds were not sampled."
     for text in (page.read_text(), page.with_suffix(".md").read_text()):
         assert re.search(rf"Differences on the same problems(</h2>)?\s+(<p>)?{first_line}", text)
@@ -151,7 +150,7 @@ def test_the_report_shows_them_in_every_form(tmp_path):
     assert (iid["arm"], iid["against"], iid["relation"], iid["seeds"]) == ("sft_rl", "sft", "base", [0])
     assert zero_shot["measures"]["pass_at_1"]["p_corrected"] == 0.015625
     # clear on zero_shot alone: a filled dot; both figures on one scale
-    drawn = [each.figure for each in charts(summarise(folder)) if each.section == "paired"]
+    drawn = [each.figure for each in charts(summarise(RunFolder(page.parents[1]))) if each.section == "paired"]
     assert [figure.data[0].marker.symbol for figure in drawn] == ["circle-open", "circle"]
     assert [figure.data[0].x for figure in drawn] == [(50.0,), (80.0,)]
     assert drawn[0].layout.xaxis.range == drawn[1].layout.xaxis.range

@@ -52,9 +52,7 @@ def test_an_asynchronous_stage_is_told_in_every_form(tmp_path):
     assert '<section id="pipeline">' in page.read_text()
 
 
-def test_stages_that_take_turns_have_no_such_part(tmp_path):
-    folder = finished_run(tmp_path)
-    page = render(make_report(folder))
-    assert "pipelines" not in json.loads((folder.report / "report.json").read_text())
-    assert '<section id="pipeline">' not in page.read_text()
-    assert "## Pipeline" not in (folder.report / "report.md").read_text()
+def test_stages_that_take_turns_have_no_such_part(plain_page):
+    assert "pipelines" not in json.loads(plain_page.with_suffix(".json").read_text())
+    assert '<section id="pipeline">' not in plain_page.read_text()
+    assert "## Pipeline" not in plain_page.with_suffix(".md").read_text()

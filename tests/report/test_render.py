@@ -15,9 +15,9 @@ from rlreason.report.tables import duration, interval, number
 from tests.report.synthetic import finished_run, write_plan
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    return build_report(finished_run(tmp_path_factory.mktemp("run"))).parent
+@pytest.fixture
+def report(plain_page):
+    return plain_page.parent
 
 
 class Page(HTMLParser):

@@ -79,7 +79,6 @@ def test_the_report_shows_both_in_every_form(run):
     assert figures["f1"] == pytest.approx(2 / 3)
 
 
-def test_a_run_without_rewards_or_scorers_has_neither_section(tmp_path):
-    folder = finished_run(tmp_path)
-    assert reward_tables(summarise(folder)) == {"audit": [], "scorers": []}
-    assert "Step scorers" not in build_report(folder).read_text()
+def test_a_run_without_rewards_or_scorers_has_neither_section(plain_page):
+    assert reward_tables(summarise(RunFolder(plain_page.parents[1]))) == {"audit": [], "scorers": []}
+    assert "Step scorers" not in plain_page.read_text()
