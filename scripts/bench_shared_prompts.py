@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rlreason.algorithms.losses import token_weights
+from rlreason.algorithms.denominators import token_weights
 from rlreason.bench.workload import SIZES
 from rlreason.engines.protocols import PolicyBatch, PolicySettings
 from rlreason.engines.scratch import make_model
