@@ -130,18 +130,20 @@ def test_a_killed_run_repeats_the_undisturbed_one_to_the_last_bit(lockstep, tmp_
     assert ledger(tmp_path / "run") == ledger(whole)
 
 
+def later(function, seconds):
+    def slowly(*arguments, **named):
+        time.sleep(seconds)
+        return function(*arguments, **named)
+
+    return slowly
+
+
 @pytest.mark.parametrize("lockstep", [1], indirect=True)
 @pytest.mark.parametrize("side", ["sampling", "learning"])
 def test_a_slow_side_changes_nothing(lockstep, tmp_path, monkeypatch, side):
     recipe, whole = lockstep
-    where, name = {"sampling": (draws, "complete"), "learning": (TorchLearner, "update")}[side]
-    fast = getattr(where, name)
-
-    def slowly(*arguments, **named):
-        time.sleep(0.1)
-        return fast(*arguments, **named)
-
-    monkeypatch.setattr(where, name, slowly)
+    for each, where, name in (("sampling", draws, "complete"), ("learning", TorchLearner, "update")):
+        monkeypatch.setattr(where, name, later(getattr(where, name), seconds=0.2 if each == side else 0.05))
     run(recipe, tmp_path / "run")
     assert_same(tmp_path / "run", whole)
     timeline = read_table(RunFolder(tmp_path / "run"), "timeline")
