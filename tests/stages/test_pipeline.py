@@ -143,7 +143,7 @@ def later(function, seconds):
 def test_a_slow_side_changes_nothing(lockstep, tmp_path, monkeypatch, side):
     recipe, whole = lockstep
     for each, where, name in (("sampling", draws, "complete"), ("learning", TorchLearner, "update")):
-        monkeypatch.setattr(where, name, later(getattr(where, name), seconds=0.2 if each == side else 0.05))
+        monkeypatch.setattr(where, name, later(getattr(where, name), seconds=0.4 if each == side else 0.2))
     run(recipe, tmp_path / "run")
     assert_same(tmp_path / "run", whole)
     timeline = read_table(RunFolder(tmp_path / "run"), "timeline")
