@@ -8,6 +8,7 @@ figures as files of their own are in `report.exports`.
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Mapping
@@ -118,8 +119,9 @@ def _derivations(folder: RunFolder, summary: Summary) -> tuple[Derivations, list
         return Derivations((), 0, 0), [f"the derivations to browse could not be read: {error}"]
 
 
+@functools.cache
 def environment(autoescape: bool) -> jinja2.Environment:
-    """The templates' engine; `autoescape` for pages."""
+    """The templates' engine, made once: to compile them is a seventh of a report; `autoescape` for pages."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rlreason.report"),
         autoescape=autoescape,
