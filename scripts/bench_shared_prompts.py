@@ -1,8 +1,9 @@
-"""What it saves the learner to compute a prompt once for its completions: the same updates both ways, in turns.
+"""What it saves the learner to compute a prompt once for its completions, and groups of equal rewards not at all.
 
     python scripts/bench_shared_prompts.py --size 4M --prompts 8 --prompt-tokens 100 --completion-tokens 30
 
-One thread, processor seconds; prints the ratio rows a sequence / shared prompts over the pairs.
+The same updates in turns: a row a sequence; prompts shared; prompts shared, and half of the groups without advantage.
+One thread, processor seconds; prints the ratios of the first to the second and of the second to the third.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,16 @@ def make_batch(prompts: int, group: int, prompt_tokens: int, completion_tokens: 
     )
 
 
+@dataclass(slots=True)
+class Side:
+    """One way to make the updates, and the processor seconds of each."""
+
+    learner: TorchLearner
+    batch: PolicyBatch
+    shared: bool
+    seconds: list[float] = field(default_factory=list)
+
+
 def main() -> None:
     """Measure; the first pair warms up."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -57,26 +69,30 @@ def main() -> None:
     torch.set_num_threads(1)
     batch = make_batch(said.prompts, said.group, said.prompt_tokens, said.completion_tokens)
     settings = PolicySettings(Optimizer(learning_rate=1e-5), ClippedLoss(), said.pairs + 1, 1.0, None, seed=0)
-    learners = {
-        shared: TorchLearner(dtype="float32", micro_batch_tokens=said.micro_batch_tokens) for shared in (True, False)
+    silent = batch.advantages.copy()
+    silent[: len(silent) // 2] = 0  # of the first half of the prompts
+    sides = {
+        name: Side(TorchLearner(dtype="float32", micro_batch_tokens=said.micro_batch_tokens), each, name != "rows")
+        for name, each in {"rows": batch, "shared": batch, "half": replace(batch, advantages=silent)}.items()
     }
-    seconds: dict[bool, list[float]] = {True: [], False: []}
     with tempfile.TemporaryDirectory(prefix="rlreason-bench-") as folder:
         shape = Architecture(**SIZES[said.size], max_positions=said.prompt_tokens + said.completion_tokens)
         model = make_model(Path(folder) / "model", shape, [f"w{number}" for number in range(VOCABULARY)], seed=0)
-        for shared, learner in learners.items():
-            learner.begin(model, settings, None)
-            assert learner._module is not None
-            learner._module.shares_prompts = shared
+        for side in sides.values():
+            side.learner.begin(model, settings, None)
+            assert side.learner._module is not None
+            side.learner._module.shares_prompts = side.shared
         for update in range(1, said.pairs + 2):
-            for shared, learner in learners.items():
+            for name, side in sides.items():
                 begun = time.process_time()
-                metrics = learner.update(batch, update, on_policy=False)
-                seconds[shared].append(time.process_time() - begun)
+                metrics = side.learner.update(side.batch, update, on_policy=False)
+                side.seconds.append(time.process_time() - begun)
                 if update == 1:
-                    print({name: metrics[name] for name in ("computed_tokens", "forward_passes", "loss", "grad_norm")})
-    ratios = [rows / shared for rows, shared in zip(seconds[False][1:], seconds[True][1:], strict=True)]
-    print(f"rows / shared: {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) over {said.pairs} pairs")
+                    print(name, {key: metrics[key] for key in ("computed_tokens", "forward_passes", "loss")})
+    for slow, fast in (("rows", "shared"), ("shared", "half")):
+        pairs = zip(sides[slow].seconds[1:], sides[fast].seconds[1:], strict=True)
+        ratios = [one / other for one, other in pairs]
+        print(f"{slow} / {fast}: {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}), {said.pairs} pairs")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from rlreason.engines.average import WeightAverage, averaged
 from rlreason.engines.deepspeed_state import StateKeeper, load_module, load_optimizer
 from rlreason.engines.learner_state import LearnerState, load_average, load_random
 from rlreason.engines.objective import UpdateTally, check_gradient, may_step, micro_batch_losses, policy_figures
-from rlreason.engines.policy import Passes, PolicyModule, load_policy, plan_passes, scheduled_rate
+from rlreason.engines.policy import PolicyModule, load_policy, plan_passes, plan_update, scheduled_rate
 from rlreason.engines.protocols import (
     PolicyBatch,
     PolicyFigures,
@@ -136,7 +136,9 @@ class DeepSpeedLearner:
     def update(self, batch: PolicyBatch, update: int, on_policy: bool) -> Mapping[str, float]:
         """See `protocols.Learner.update`. The batch is the whole update's; this rank takes its share of it."""
         self._states.check()
-        plan = self._passes(batch)
+        plan = plan_update(self._engine.module, batch, self._settings, self._ranks, self._micro_batch_tokens)[
+            self._rank
+        ]
         tally = UpdateTally()
         losses = micro_batch_losses(
             self._engine,
@@ -147,6 +149,7 @@ class DeepSpeedLearner:
             tally,
             reference=self._reference,
             shared=plan.shared,
+            left_out=plan.left_out,
         )
         for index, loss in enumerate(losses):
             self._engine.set_gradient_accumulation_boundary(index + 1 == len(plan.batches))
@@ -167,10 +170,6 @@ class DeepSpeedLearner:
                 group["lr"] = metrics["learning_rate"]
             metrics["grad_norm"] = check_gradient(self._step(), update)
         return metrics
-
-    def _passes(self, batch: PolicyBatch) -> Passes:
-        """This rank's share of the batch, in micro-batches."""
-        return plan_passes(self._engine.module, batch, self._ranks, self._micro_batch_tokens)[self._rank]
 
     def _step(self) -> float:
         """Clip and step; returns the gradient norm before clipping, which DeepSpeed tells for ZeRO 1 to 3 only."""
@@ -196,7 +195,7 @@ class DeepSpeedLearner:
 
     def figures(self, batch: PolicyBatch) -> PolicyFigures:
         """See `protocols.Learner.figures`; every rank returns all of it."""
-        plan = self._passes(batch)
+        plan = plan_passes(self._engine.module, batch, self._ranks, self._micro_batch_tokens)[self._rank]
         own = policy_figures(self._engine, batch, plan.batches, self._settings, self._device, shared=plan.shared)
         total = torch.distributed.ReduceOp.SUM
         return PolicyFigures(

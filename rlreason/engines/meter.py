@@ -214,7 +214,8 @@ def _with_spending(report: Report, spent: Sequence[Spending]) -> Report:
 
 def _size(batch: PolicyBatch) -> tuple[float, float]:
     """(tokens, keys they attend to) of its sequences: a prompt counts with each of its completions, also where the
-    learner computes it once (`shared_prompts`), so that a budget means the same for every model."""
+    learner computes it once (`shared_prompts`), and a sequence that teaches nothing like the others, so that a budget
+    means the same for every model and however the rewards fall."""
     lengths = batch.prompt_lengths + batch.lengths
     return float(lengths.sum()), float(attended_keys(lengths).sum())
 

@@ -39,6 +39,7 @@ SURROGATES: dict[str, Surrogate] = {
 SUMS = (
     "loss",
     "tokens",
+    "looked_at",
     "held",
     "computed",
     "padding",
@@ -59,8 +60,10 @@ class UpdateTally:
     """Sums over the micro-batches of an update, from which its metrics are made.
 
     Attributes:
-        sums: name -> sum over the update's sampled tokens, but "loss" (the update's), "held" (tokens of its sequences),
-            "computed" (positions that went through the model) and "padding" (of these). Ranks add theirs up.
+        sums: name -> sum over the update's sampled tokens that went through the model, but "loss" (the update's),
+            "tokens" (sampled ones, "looked_at" of them computed), "held" (tokens of its sequences), "entropy" (over all
+            sampled ones), "computed" (positions that went through the model) and "padding" (of these). Ranks add theirs
+            up.
         largest_ratio: of the learner's probability of a token to the generator's; ranks take the largest.
     """
 
@@ -73,6 +76,7 @@ class UpdateTally:
         off = mismatch_figures(logprobs, part.generator_logprobs)
         own = {
             "tokens": tokens,
+            "looked_at": tokens,
             "held": float(part.held),
             "computed": float(part.computed),
             "padding": float(part.padding),
@@ -89,30 +93,43 @@ class UpdateTally:
         for name, value in (own | sums).items():
             self.sums[name] += value
 
+    def leave_out(self, batch: PolicyBatch, indices: Sequence[int]) -> None:
+        """Count sequences of an update that nothing is learned from, and that were not computed.
+
+        Their entropy is estimated by the surprise of what the generator sampled, of which it is the expectation.
+        """
+        totals = batch.prompt_lengths[list(indices)] + batch.lengths[list(indices)]
+        ends = np.cumsum(batch.lengths)
+        places = [sampled_places(batch, ends[index] - batch.lengths[index], ends[index]) for index in indices]
+        sampled = np.concatenate([np.zeros(0, dtype=np.int64), *places])
+        self.sums["tokens"] += float(len(sampled))
+        self.sums["held"] += float(totals.sum())
+        self.sums["entropy"] -= float(batch.generator_logprobs[sampled].sum(dtype=np.float64))
+
     def metrics(self, settings: PolicySettings) -> dict[str, float]:
         """What the records keep of an update."""
         sums = self.sums
-        tokens = max(sums["tokens"], 1.0)
+        tokens, looked_at = max(sums["tokens"], 1.0), max(sums["looked_at"], 1.0)
         found = {
             "loss": sums["loss"],
             "completion_tokens": sums["tokens"],
             "trained_tokens": sums["held"],
             "computed_tokens": sums["computed"],
             "padded_share": sums["padding"] / max(sums["computed"], 1.0),
-            "mismatch_mean": sums["mismatch"] / tokens,
-            "mismatch_kl": sums["mismatch_kl"] / tokens,
+            "mismatch_mean": sums["mismatch"] / looked_at,
+            "mismatch_kl": sums["mismatch_kl"] / looked_at,
             "mismatch_ratio_max": self.largest_ratio,
             "clipped_share": sums["clipped"] / tokens,
             "entropy": sums["entropy"] / tokens,
         }
-        if 0 < sums["current"] < sums["tokens"]:
-            found["mismatch_current"] = sums["mismatch_current"] / sums["current"]
+        if sums["current"] < sums["looked_at"]:
+            found["mismatch_current"] = sums["mismatch_current"] / max(sums["current"], 1.0)
         if settings.correction is not None:
-            found["corrected_share"] = sums["corrected"] / tokens
+            found["corrected_share"] = sums["corrected"] / looked_at
         if settings.kl is not None:
-            found["reference_kl"] = sums["reference_kl"] / tokens
+            found["reference_kl"] = sums["reference_kl"] / looked_at
         if settings.critic is not None:
-            found["value_error"] = sums["squared_error"] / tokens
+            found["value_error"] = sums["squared_error"] / looked_at
         return found
 
 
@@ -126,6 +143,7 @@ def micro_batch_losses(
     reference: PolicyModule | None = None,
     *,
     shared: bool = False,
+    left_out: Sequence[int] = (),
 ) -> Iterator[torch.Tensor]:
     """The loss of each micro-batch, ready for a backward pass; their sum is the update's loss.
 
@@ -136,7 +154,9 @@ def micro_batch_losses(
         tally: filled on the way.
         reference: what the policy is held near, with `settings.kl`.
         shared: a micro-batch holds each prompt once; only where the module `shares_prompts`.
+        left_out: sequences that are in no plan, to be counted here.
     """
+    tally.leave_out(batch, left_out)
     for indices in plan:
         part = micro_batch(batch, indices, device, shared=shared)
         logprobs, entropy, values = part.under(module, settings.temperature, settings.top_p)

@@ -8,7 +8,7 @@ the learners' own affair.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -170,25 +170,62 @@ class Passes:
 
     Attributes:
         shared: a micro-batch holds each prompt once.
+        left_out: sequences that no rank computes; those of the update stand with rank 0.
     """
 
     batches: list[list[int]]
     shared: bool = False
+    left_out: list[int] = field(default_factory=list)
 
 
-def plan_passes(module: PolicyModule, batch: PolicyBatch, ranks: int, budget: int) -> list[Passes]:
-    """The passes of every rank; a prompt is computed once a pass where the model can, and where that saves enough."""
-    lengths = batch.prompt_lengths + batch.lengths
+def sequences_that_teach(batch: PolicyBatch, settings: PolicySettings) -> list[int]:
+    """Sequences with a part in the update's gradient.
+
+    Where every completion of a group has the same reward, all advantages are 0: the surrogate's gradient is exactly 0,
+    whatever the log-probabilities are. Only a term for which they matter by themselves (KL, entropy, a critic) gives
+    such sequences a part.
+    """
+    if settings.kl is not None or settings.entropy_weight or settings.critic is not None:
+        return list(range(len(batch.lengths)))
+    moving = (batch.advantages != 0) & (batch.weights != 0)  # an advantage that is no number counts, and is found
+    return [int(index) for index in np.unique(np.repeat(np.arange(len(batch.lengths)), batch.lengths)[moving])]
+
+
+def plan_update(
+    module: PolicyModule, batch: PolicyBatch, settings: PolicySettings, ranks: int, budget: int
+) -> list[Passes]:
+    """The passes of every rank in an update: those of the sequences that teach, all others left out."""
+    chosen = sequences_that_teach(batch, settings)
+    first, *others = plan_passes(module, batch, ranks, budget, chosen)
+    left_out = sorted(set(range(len(batch.lengths))) - set(chosen))
+    return [replace(first, left_out=left_out), *others]
+
+
+def plan_passes(
+    module: PolicyModule, batch: PolicyBatch, ranks: int, budget: int, chosen: Sequence[int] | None = None
+) -> list[Passes]:
+    """The passes of every rank; a prompt is computed once a pass where the model can, and where that saves enough.
+
+    Args:
+        budget: tokens that a pass may hold.
+        chosen: the sequences to compute; None: all.
+    """
+    indices = np.arange(len(batch.lengths)) if chosen is None else np.asarray(chosen, dtype=np.int64)
+    prompts, completions = batch.prompt_lengths[indices], batch.lengths[indices]
+    lengths = prompts + completions
     if module.shares_prompts:
-        starts = np.cumsum(lengths) - lengths
-        numbers = prompt_numbers(
-            [batch.tokens[at : at + length] for at, length in zip(starts, batch.prompt_lengths, strict=True)]
-        )
+        starts = np.cumsum(batch.prompt_lengths + batch.lengths)[indices] - lengths
+        numbers = prompt_numbers([batch.tokens[at : at + length] for at, length in zip(starts, prompts, strict=True)])
         firsts = np.unique(numbers, return_index=True)[1]
-        if batch.prompt_lengths[firsts].sum() + batch.lengths.sum() <= WORTH_SHARING * lengths.sum():
-            plans = shared_micro_batches(numbers, batch.prompt_lengths, batch.lengths, ranks, budget)
-            return [Passes(plan, shared=True) for plan in plans]
-    return [Passes(plan) for plan in balanced_micro_batches(lengths, ranks, budget)]
+        if prompts[firsts].sum() + completions.sum() <= WORTH_SHARING * lengths.sum():
+            plans = shared_micro_batches(numbers, prompts, completions, ranks, budget)
+            return [Passes(_named(plan, indices), shared=True) for plan in plans]
+    return [Passes(_named(plan, indices)) for plan in balanced_micro_batches(lengths, ranks, budget)]
+
+
+def _named(plan: Sequence[Sequence[int]], indices: np.ndarray) -> list[list[int]]:
+    """A plan over some sequences of a batch, by their places in the batch."""
+    return [[int(indices[index]) for index in part] for part in plan]
 
 
 def sampled_places(batch: PolicyBatch, start: int, stop: int) -> np.ndarray:

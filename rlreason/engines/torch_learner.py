@@ -34,7 +34,7 @@ from rlreason.engines.learner_state import (
 from rlreason.engines.models import load_for
 from rlreason.engines.numbers import NumberLoss
 from rlreason.engines.objective import UpdateTally, check_gradient, may_step, micro_batch_losses, policy_figures
-from rlreason.engines.policy import Passes, PolicyModule, load_policy, plan_passes, scheduled_rate
+from rlreason.engines.policy import PolicyModule, load_policy, plan_passes, plan_update, scheduled_rate
 from rlreason.engines.preferences import PairTrainer
 from rlreason.engines.protocols import (
     Job,
@@ -200,7 +200,7 @@ class TorchLearner:
         """See `protocols.Learner.update`."""
         assert self._module is not None, "begin() comes first"
         self._writer.check()
-        plan = self._passes(batch)
+        plan = plan_update(self._module, batch, self._settings, 1, self._micro_batch_tokens)[0]
         tally = UpdateTally()
         losses = micro_batch_losses(
             self._module,
@@ -211,6 +211,7 @@ class TorchLearner:
             tally,
             reference=self._reference,
             shared=plan.shared,
+            left_out=plan.left_out,
         )
         for loss in losses:
             loss.backward()
@@ -233,12 +234,8 @@ class TorchLearner:
     def figures(self, batch: PolicyBatch) -> PolicyFigures:
         """See `protocols.Learner.figures`."""
         assert self._module is not None, "begin() comes first"
-        plan = self._passes(batch)
+        plan = plan_passes(self._module, batch, 1, self._micro_batch_tokens)[0]
         return policy_figures(self._module, batch, plan.batches, self._settings, self._device, shared=plan.shared)
-
-    def _passes(self, batch: PolicyBatch) -> Passes:
-        assert self._module is not None
-        return plan_passes(self._module, batch, 1, self._micro_batch_tokens)[0]
 
     def weights(self) -> PackedWeights:
         """See `protocols.Learner.weights`."""

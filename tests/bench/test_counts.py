@@ -125,6 +125,15 @@ def test_a_prompt_goes_through_the_model_once_for_its_group(checkpoint: Path):
     assert (metrics["trained_tokens"], metrics["padded_share"]) == (1040.0, 0.0)
 
 
+def test_groups_that_teach_nothing_do_not_go_through_the_model(checkpoint: Path):
+    batch = even_batch(16, prompt=100, completion=30, group=8)
+    batch.advantages[: 8 * 30] = 0
+    with learner(checkpoint, budget=4096) as ours, passes() as seen:
+        metrics = ours.update(batch, 1, on_policy=False)
+    assert seen == [340]
+    assert (metrics["computed_tokens"], metrics["trained_tokens"]) == (340.0, 2080.0)
+
+
 def test_little_of_a_packed_batch_is_padding(checkpoint: Path):
     batch = make_batch(np.random.default_rng(1), sequences=256, prompt=32, longest=48)
     with learner(checkpoint, budget=2048) as ours:

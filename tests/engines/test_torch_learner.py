@@ -72,7 +72,7 @@ def test_neither_loss_nor_weights_depend_on_the_micro_batches(tied):
     batch = draw_batch(tied)
     whole, cut = start(tied, micro_batch_tokens=10_000), start(tied, micro_batch_tokens=1)
     metrics = [learner.update(batch, 1, on_policy=True) for learner in (whole, cut)]
-    assert [one["forward_passes"] for one in metrics] == [1, 5]
+    assert [one["forward_passes"] for one in metrics] == [1, 4]  # the one of five that is not trained is not computed
     for name in ("loss", "grad_norm", "mismatch_mean", "entropy", "completion_tokens"):
         assert metrics[0][name] == pytest.approx(metrics[1][name], rel=1e-4, abs=1e-6), name
     one, other = served(whole), served(cut)
