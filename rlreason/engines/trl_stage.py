@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -250,6 +251,7 @@ def _resume_and_save(
         def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if saved is not None:
                 load_optimizer(trainer.model_wrapped, saved)
+            self._since = time.monotonic()
 
         def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if saved is not None and state.global_step == 0:
@@ -264,7 +266,9 @@ def _resume_and_save(
             if not logs or "loss" not in logs:
                 return
             update = done + state.global_step
-            told.append((update, figures(logs)))
+            # timed here, since who is told may look for it twice a second only
+            seconds, self._since = time.monotonic() - self._since, time.monotonic()
+            told.append((update, {**figures(logs), "seconds": seconds}))
             if place.rank == 0:
                 report(*told[-1])
             if update % job.checkpoint_every == 0 and update < job.updates:

@@ -253,7 +253,7 @@ def reporter(
     before: int = 0,
     closing: Mapping[str, float] | None = None,
 ) -> Report:
-    """What a learner reports its updates to: they are timed, written down and shown.
+    """What a learner reports its updates to: they are timed where the learner did not, written down and shown.
 
     Args:
         trained: [U] tokens that each of the learner's updates trains.
@@ -268,7 +268,7 @@ def reporter(
         nonlocal clock
         seconds, clock = time.monotonic() - clock, time.monotonic()
         last = update == len(trained)
-        figures = {**metrics, "trained_tokens": float(trained[update - 1]), "seconds": seconds}
+        figures = {"seconds": seconds, **metrics, "trained_tokens": float(trained[update - 1])}
         log.add(before + update, {**figures, **(closing or {})} if last else figures)
         if last:
             log.flush(before + update)

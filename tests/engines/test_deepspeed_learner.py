@@ -35,6 +35,12 @@ RANKS = 2
 RATE = 1e-3
 
 
+def untimed(reports: list[tuple[int, dict[str, float]]]) -> list[tuple[int, dict[str, float]]]:
+    """Reports without the seconds that each update took, which must be there."""
+    assert all(metrics["seconds"] > 0 for _, metrics in reports)
+    return [(update, {**metrics, "seconds": 0.0}) for update, metrics in reports]
+
+
 def on_ranks(folder: Path, work: list[Any], ranks: int = RANKS) -> list[Any]:
     """Do the work on a group of processes; what rank 0 found."""
     (folder / "work.pkl").write_bytes(pickle.dumps(work))
@@ -313,7 +319,7 @@ def test_a_killed_preference_stage_resumes_under_trl_to_the_same_weights(tied, t
     ((figures, again),) = on_ranks(tmp_path, work)
     assert figures["updates_run"] == 1.0
     assert worst(dict(read_checkpoint(job.output)), dict(whole)) == 0.0
-    assert again == reports
+    assert untimed(again) == untimed(reports)
 
 
 def test_a_killed_supervised_stage_resumes_under_trl_to_the_same_weights(job, tmp_path):
@@ -325,5 +331,6 @@ def test_a_killed_supervised_stage_resumes_under_trl_to_the_same_weights(job, tm
     ((figures, again),) = on_ranks(tmp_path, work)
     assert figures["updates_run"] == 1.0
     assert worst(dict(read_checkpoint(job.output)), dict(whole)) == 0.0
-    # what the killed driver may not have written down is reported again
-    assert again == reports
+    # what the killed driver may not have written down is reported again, with the seconds that it took
+    assert untimed(again) == untimed(reports)
+    assert again[:3] == reports[:3]
