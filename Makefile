@@ -14,10 +14,11 @@ setup: ## make .venv from the pinned lists (again: checks and returns); RLREASON
 demo: setup ## set-up, then the quickstart recipe: five training histories and their report
 	@$(BIN)/rlreason run quickstart
 
-test: setup ## set-up, then format, lint, types and the default tests
+test: setup ## set-up, then format, lint, types, the benchmark's ratios (no bar on time) and the default tests
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/rlreason bench --smoke
 	@$(BIN)/python -m pytest
 
 test-slow: setup ## the tests that take minutes or need a real model
