@@ -107,6 +107,8 @@ def run_recipe(
             finish_manifest(run)
             if broken := read_incidents(run):
                 progress.note(f"{summarised(broken)}; see {run.incidents_path}")
+        else:
+            retell_manifest(run, bound)
     return RunOutcome(run, tuple(stage.id for stage in todo), done, time.monotonic() - start)
 
 
@@ -310,6 +312,13 @@ def write_manifest(run: RunFolder, bound: BoundRecipe, engines: Engines) -> None
     started = read_json(run.manifest_path)["started"] if run.manifest_path.exists() else now()
     hardware = {key: value for key, value in engines.description.items() if not key.endswith("_pids")}
     write_json(run.manifest_path, make_manifest(bound.recipe, hardware, started))
+
+
+def retell_manifest(run: RunFolder, bound: BoundRecipe) -> None:
+    """Note what an allowed change made of a run whose stages were all done, as where it asks for fewer seeds."""
+    told = {"recipe": bound.recipe.name, "description": bound.recipe.description, "seeds": list(bound.recipe.seeds)}
+    if run.manifest_path.exists():
+        write_json(run.manifest_path, {**read_json(run.manifest_path), **told})
 
 
 def finish_manifest(run: RunFolder) -> None:

@@ -288,6 +288,13 @@ def test_a_folder_begun_with_another_recipe_is_refused_with_the_difference(recip
     assert (whole / "recipe.yaml").read_text() == before
 
 
+def test_the_manifest_follows_a_change_for_which_nothing_has_to_run(recipe, tmp_path):
+    run(recipe, tmp_path, "seeds=[0, 1]")
+    assert run(recipe, tmp_path, "seeds=[1]", allow_change=True).ran == ()
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["seeds"] == [1] and manifest["finished"] is not None
+
+
 def test_with_allow_change_what_is_unchanged_is_kept(recipe, tmp_path):
     run(recipe, tmp_path, "stages.rl.updates=1")
     outcome = run(recipe, tmp_path, "stages.rl.updates=2", allow_change=True)
