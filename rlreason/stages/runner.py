@@ -317,8 +317,9 @@ def write_manifest(run: RunFolder, bound: BoundRecipe, engines: Engines) -> None
 def retell_manifest(run: RunFolder, bound: BoundRecipe) -> None:
     """Note what an allowed change made of a run whose stages were all done, as where it asks for fewer seeds."""
     told = {"recipe": bound.recipe.name, "description": bound.recipe.description, "seeds": list(bound.recipe.seeds)}
-    if run.manifest_path.exists():
-        write_json(run.manifest_path, {**read_json(run.manifest_path), **told})
+    kept = read_json(run.manifest_path) if run.manifest_path.exists() else None
+    if kept is not None and kept != {**kept, **told}:  # a run that is as it was keeps every file as it was
+        write_json(run.manifest_path, {**kept, **told})
 
 
 def finish_manifest(run: RunFolder) -> None:
