@@ -233,7 +233,7 @@ def driver(recipe: Path, folder: Path) -> subprocess.Popen[bytes]:
 def test_a_killed_driver_leaves_no_process_and_a_run_that_ends_like_any_other(recipe, tmp_path):
     folder = tmp_path / "killed"
     process = driver(recipe, folder)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 240
     while not list(folder.glob("stages/rl-*/state/update-000002")):
         assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "driver.log").read_text()
         time.sleep(0.005)
