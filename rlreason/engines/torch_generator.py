@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlreason.engines.decoding import prepare, start_decoding
 from rlreason.engines.protocols import SampleBatch, SamplingSettings
 from rlreason.engines.weights import HEAD, PackedWeights, read_checkpoint
 
@@ -39,7 +40,7 @@ def draw(logits: torch.Tensor, uniforms: torch.Tensor, settings: SamplingSetting
         beyond = mass.cumsum(dim=-1) - mass >= settings.top_p
         scaled = scaled.scatter(1, order, ordered.masked_fill(beyond, -torch.inf))
     logprobs = torch.log_softmax(scaled, dim=-1)
-    cumulative = logprobs.double().exp().cumsum(dim=-1)
+    cumulative = logprobs.exp().cumsum(dim=-1, dtype=torch.float64)
     threshold = uniforms[:, None] * cumulative[:, -1:]
     tokens = torch.searchsorted(cumulative, threshold, right=True).squeeze(1)
     return tokens, logprobs.gather(1, tokens[:, None]).squeeze(1)
@@ -55,6 +56,7 @@ class TorchGenerator:
         self._device = torch.device(device)
         self._model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=getattr(torch, dtype)).to(self._device)
         self._model.eval()
+        prepare(self._model)
         end: int | list[int] | None = self._model.config.eos_token_id
         if (checkpoint / "generation_config.json").exists():
             end = GenerationConfig.from_pretrained(checkpoint).eos_token_id or end
@@ -84,35 +86,11 @@ class TorchGenerator:
             policy_version=self._policy_version,
         )
 
-    def _prefill(self, prompts: Sequence[np.ndarray]) -> tuple[torch.Tensor, Any, torch.Tensor]:
-        """Last logits [B, V], cache and left-padded attention mask [B, L]; each distinct prompt is computed once."""
-        distinct: dict[bytes, int] = {}
-        which = [distinct.setdefault(prompt.tobytes(), len(distinct)) for prompt in prompts]
-        firsts = [which.index(row) for row in range(len(distinct))]
-        width = max(len(prompts[index]) for index in firsts)
-        tokens = torch.zeros(len(firsts), width, dtype=torch.int64)
-        mask = torch.zeros(len(firsts), width, dtype=torch.int64)
-        for row, index in enumerate(firsts):
-            tokens[row, width - len(prompts[index]) :] = torch.from_numpy(prompts[index].astype(np.int64))
-            mask[row, width - len(prompts[index]) :] = 1
-        mask = mask.to(self._device)
-        positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-        output = self._model(
-            input_ids=tokens.to(self._device),
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        select = torch.tensor(which, device=self._device)
-        output.past_key_values.batch_select_indices(select)
-        return output.logits[select, -1], output.past_key_values, mask[select]
-
     def _decode(
         self, prompts: Sequence[np.ndarray], uniforms: np.ndarray, settings: SamplingSettings
     ) -> list[tuple[np.ndarray, np.ndarray, bool]]:
         """(tokens [T], logprobs [T], stopped) of each prompt, decoded together."""
-        logits, cache, mask = self._prefill(prompts)
+        rows = start_decoding(self._model, prompts)
         noise = torch.from_numpy(uniforms).to(self._device)
         tokens = torch.zeros(noise.shape, dtype=torch.int64, device=self._device)
         logprobs = torch.zeros(noise.shape, dtype=torch.float32, device=self._device)
@@ -121,7 +99,7 @@ class TorchGenerator:
         alive = torch.arange(len(prompts), device=self._device)
         ends = self._ends[:0] if settings.ignore_end else self._ends
         for position in range(settings.max_new_tokens):
-            picked, logprob = draw(logits, noise[alive, position], settings)
+            picked, logprob = draw(rows.logits, noise[alive, position], settings)
             tokens[alive, position], logprobs[alive, position] = picked, logprob
             lengths[alive] += ~stopped[alive]
             stopped[alive] |= torch.isin(picked, ends)
@@ -130,17 +108,9 @@ class TorchGenerator:
                 break
             if int(going.sum()) <= GOING * len(alive):
                 keep = going.nonzero().squeeze(1)
-                cache.batch_select_indices(keep)
-                alive, mask, picked = alive[keep], mask[keep], picked[keep]
-            mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
-            output = self._model(
-                input_ids=picked[:, None],
-                attention_mask=mask,
-                position_ids=(mask.sum(dim=1) - 1)[:, None],
-                past_key_values=cache,
-                use_cache=True,
-            )
-            logits = output.logits[:, -1]
+                rows.keep(keep)
+                alive, picked = alive[keep], picked[keep]
+            rows.step(picked)
         return [
             (tokens[row, :length].cpu().numpy(), logprobs[row, :length].cpu().numpy(), bool(stopped[row]))
             for row, length in enumerate(lengths.tolist())
