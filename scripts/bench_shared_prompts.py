@@ -3,7 +3,8 @@
     python scripts/bench_shared_prompts.py --size 4M --prompts 8 --prompt-tokens 100 --completion-tokens 30
 
 The same updates in turns: a row a sequence; prompts shared; prompts shared, and half of the groups without advantage.
-One thread, processor seconds; prints the ratios of the first to the second and of the second to the third.
+One thread, processor seconds; prints the ratios of the first to the second and of the second to the third. `--profile`
+also prints the ten operations of each with the most time of their own.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 
 from rlreason.algorithms.denominators import token_weights
+from rlreason.bench.top import top_operations
 from rlreason.bench.workload import SIZES
 from rlreason.engines.protocols import PolicyBatch, PolicySettings
 from rlreason.engines.scratch import make_model
@@ -65,10 +67,11 @@ def main() -> None:
         **{"pairs": 5, "micro-batch-tokens": 4096},
     }.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--profile", action="store_true")
     said = parser.parse_args()
     torch.set_num_threads(1)
     batch = make_batch(said.prompts, said.group, said.prompt_tokens, said.completion_tokens)
-    settings = PolicySettings(Optimizer(learning_rate=1e-5), ClippedLoss(), said.pairs + 1, 1.0, None, seed=0)
+    settings = PolicySettings(Optimizer(learning_rate=1e-5), ClippedLoss(), said.pairs + 2, 1.0, None, seed=0)
     silent = batch.advantages.copy()
     silent[: len(silent) // 2] = 0  # of the first half of the prompts
     sides = {
@@ -89,6 +92,9 @@ def main() -> None:
                 side.seconds.append(time.process_time() - begun)
                 if update == 1:
                     print(name, {key: metrics[key] for key in ("computed_tokens", "forward_passes", "loss")})
+        for name, side in sides.items() if said.profile else ():
+            print(name)
+            print(top_operations(lambda side=side: side.learner.update(side.batch, said.pairs + 2, on_policy=False)))
     for slow, fast in (("rows", "shared"), ("shared", "half")):
         pairs = zip(sides[slow].seconds[1:], sides[fast].seconds[1:], strict=True)
         ratios = [one / other for one, other in pairs]
