@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -75,7 +76,7 @@ def main() -> None:
         for name in sides:
             print(f"{name}: {np.median(seconds[name][1:]):.2f} s")
             if said.profile:
-                print(top_operations(lambda name=name: generate(name)))
+                print(top_operations(partial(generate, name)))
     for fast in ("roomy", "shared"):
         ratios = [one / other for one, other in zip(seconds["growing"][1:], seconds[fast][1:], strict=True)]
         print(f"growing / {fast}: {np.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")

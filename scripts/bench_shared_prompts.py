@@ -13,6 +13,7 @@ import argparse
 import tempfile
 import time
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def main() -> None:
                     print(name, {key: metrics[key] for key in ("computed_tokens", "forward_passes", "loss")})
         for name, side in sides.items() if said.profile else ():
             print(name)
-            print(top_operations(lambda side=side: side.learner.update(side.batch, said.pairs + 2, on_policy=False)))
+            print(top_operations(partial(side.learner.update, side.batch, said.pairs + 2, on_policy=False)))
     for slow, fast in (("rows", "shared"), ("shared", "half")):
         pairs = zip(sides[slow].seconds[1:], sides[fast].seconds[1:], strict=True)
         ratios = [one / other for one, other in pairs]
