@@ -18,8 +18,8 @@ from rlreason.engines.shared_prompts import can_share, prompt_numbers
 
 ATTENTION = "rlreason_decoding"
 """The name under which transformers knows `attention`."""
-ROOM = 64
-"""Tokens that a cache takes room for ahead."""
+ROOM = 16
+"""Tokens that a cache takes room for ahead, or a quarter of what it holds where that is more."""
 
 
 class Rows(Protocol):
@@ -89,15 +89,19 @@ class RoomyLayer(DynamicLayer):
 
     @staticmethod
     def _with_room(held: torch.Tensor, new: torch.Tensor, length: int) -> torch.Tensor:
-        room = new.new_empty(*new.shape[:2], length + ROOM, new.shape[3])
+        room = new.new_empty(*new.shape[:2], length + max(ROOM, length // 4), new.shape[3])
         if held.numel():
             room[:, :, : held.shape[2]] = held
         return room
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep these rows; room is taken again with the next token."""
-        super().batch_select_indices(indices)
-        self._roomy = None
+        """Keep these rows and their room, so that the next token finds it."""
+        if self._roomy is None:
+            super().batch_select_indices(indices)
+            return
+        filled = self.get_seq_length()
+        self._roomy = self._roomy[0][indices], self._roomy[1][indices]
+        self.keys, self.values = (held[:, :, :filled] for held in self._roomy)
 
 
 def roomy_cache(config: Any) -> Cache:
