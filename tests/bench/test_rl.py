@@ -13,7 +13,7 @@ from rlreason.bench.figures import UpdateFigures
 from rlreason.bench.ours import FullLength
 from rlreason.bench.prompts import fitting
 from rlreason.bench.rl import bench_rl, check_same_work, pairs, setups_of
-from rlreason.bench.workload import SMOKE, Setup, Workload
+from rlreason.bench.workload import Setup, Workload
 from rlreason.engines.protocols import SamplingSettings
 from rlreason.engines.scratch import make_model
 from rlreason.errors import RunFailed
@@ -21,9 +21,11 @@ from rlreason.recipe.schema import Architecture
 
 SMALL = Workload("0.4M", prompts=2, group=3, prompt_tokens=5, completion_tokens=4)
 
+SMALLEST = Workload("0.4M", prompts=2, group=4, prompt_tokens=8, completion_tokens=8)
+
 
 def test_an_update_trains_every_token_once_and_pads_none(capfd: pytest.CaptureFixture[str]):
-    figures = bench_rl(SMOKE, [Setup("torch")], updates=1, overrides=["resources.threads=1"])
+    figures = bench_rl(SMALLEST, [Setup("torch")], updates=1, overrides=["resources.threads=1"])
     ours = figures["sides"]["torch"]
     seconds, phases = (
         ours["seconds_an_update"]["median"],
