@@ -12,9 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from rlreason.engines.shared_prompts import can_share, prompt_numbers
+from rlreason.engines.shared_prompts import can_share, first_of_each, padded, prompt_numbers
 
 ATTENTION = "rlreason_decoding"
 """The name under which transformers knows `attention`."""
@@ -42,8 +44,7 @@ def start_decoding(model: Any, prompts: Sequence[np.ndarray]) -> Rows:
     """Compute the prompts, each distinct one once; a row for every one of them, in order."""
     device = next(model.parameters()).device
     numbers = prompt_numbers(prompts)
-    firsts = [numbers.index(number) for number in range(max(numbers) + 1)]
-    distinct, which = [prompts[first] for first in firsts], torch.tensor(numbers, device=device)
+    distinct, which = [prompts[first] for first in first_of_each(numbers)], torch.tensor(numbers, device=device)
     if model.config._attn_implementation == ATTENTION:
         return Decoding(model, distinct, which)
     return PlainDecoding(model, distinct, which)
@@ -51,8 +52,6 @@ def start_decoding(model: Any, prompts: Sequence[np.ndarray]) -> Rows:
 
 def prepare(model: Any) -> None:
     """Make a model that `can_share` decode with shared prompts; any other is left as it is."""
-    from transformers import AttentionInterface
-
     if can_share(model):
         AttentionInterface.register(ATTENTION, attention)
         model.set_attn_implementation(ATTENTION)
@@ -122,10 +121,11 @@ class PlainDecoding:
             which: [B] int64, the prompt of each row.
         """
         self._model = model
-        tokens, real = filled_up(prompts, left=True)
-        mask = real.to(which.device, torch.int64)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=which.device)
+        tokens = torch.from_numpy(padded([prompt[::-1] for prompt in prompts])).to(which.device).flip(1)
+        mask = (torch.arange(tokens.shape[1], device=which.device) < lengths[:, None]).flip(1).long()
         output = model(
-            input_ids=tokens.to(which.device),
+            input_ids=tokens,
             attention_mask=mask,
             position_ids=(mask.cumsum(dim=1) - 1).clamp(min=0),
             past_key_values=roomy_cache(model.config),
@@ -196,17 +196,16 @@ class Decoding:
     def __init__(self, model: Any, prompts: Sequence[np.ndarray], which: torch.Tensor) -> None:
         """See `PlainDecoding`."""
         self._model, self._which, device = model, which, which.device
-        tokens, real = filled_up(prompts, left=False)
-        cache = roomy_cache(model.config)
+        tokens = torch.from_numpy(padded(prompts)).to(device)
+        cache = DynamicCache(config=model.config)
         # What stands on the right is behind every token of the prompt, so that none of them sees it.
-        hidden = model.get_decoder()(
-            input_ids=tokens.to(device), past_key_values=cache, use_cache=True
-        ).last_hidden_state
-        lengths = real.sum(dim=1).to(device)
+        hidden = model.get_decoder()(input_ids=tokens, past_key_values=cache, use_cache=True).last_hidden_state
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
         last = hidden[torch.arange(len(prompts), device=device), lengths - 1]
         self.logits = model.get_output_embeddings()(last)[which]
         self._prompts = [(layer.keys, layer.values) for layer in cache.layers]
-        self._unseen = None if bool(real.all()) else ~real.to(device)[:, None, None]
+        beyond = torch.arange(tokens.shape[1], device=device) >= lengths[:, None]
+        self._unseen = beyond[:, None, None] if bool(beyond.any()) else None
         self._positions = lengths[which]
         self._own = roomy_cache(model.config)
         self._groups = self._group()
@@ -214,7 +213,7 @@ class Decoding:
     def _group(self) -> Groups:
         rows, places, prompt = lines_of(self._which.cpu().numpy())
         device, among = self._which.device, torch.from_numpy(prompt).to(self._which.device)
-        as_they_are = len(prompt) == len(self._prompts[0][0]) and bool((prompt == np.arange(len(prompt))).all())
+        as_they_are = np.array_equal(prompt, np.arange(len(self._prompts[0][0])))
         held = self._prompts if as_they_are else [(keys[among], values[among]) for keys, values in self._prompts]
         return Groups(
             torch.from_numpy(rows).to(device),
@@ -243,17 +242,6 @@ class Decoding:
         self._positions = self._positions + 1
 
 
-def filled_up(prompts: Sequence[np.ndarray], *, left: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens [U, longest] int64, filled up with 0 before or behind; which of them are real [U, longest] bool."""
-    width = max(map(len, prompts))
-    tokens = np.zeros((len(prompts), width), dtype=np.int64)
-    real = np.zeros((len(prompts), width), dtype=bool)
-    for row, prompt in enumerate(prompts):
-        span = slice(width - len(prompt), None) if left else slice(len(prompt))
-        tokens[row, span], real[row, span] = prompt, True
-    return torch.from_numpy(tokens), torch.from_numpy(real)
-
-
 def attention(
     module: Any,
     query: torch.Tensor,
@@ -273,8 +261,6 @@ def attention(
     Returns:
         [B, 1, heads, D] float, and None for the weights that nobody asked for.
     """
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
     if groups is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
     batch, heads, _, width = query.shape

@@ -25,6 +25,7 @@ from rlreason.engines.shared_prompts import (
     SharedPrompts,
     can_share,
     describe_row,
+    first_of_each,
     flat_row,
     prompt_numbers,
     share_prompts,
@@ -216,7 +217,7 @@ def plan_passes(
     if module.shares_prompts:
         starts = np.cumsum(batch.prompt_lengths + batch.lengths)[indices] - lengths
         numbers = prompt_numbers([batch.tokens[at : at + length] for at, length in zip(starts, prompts, strict=True)])
-        firsts = np.unique(numbers, return_index=True)[1]
+        firsts = first_of_each(numbers)
         if prompts[firsts].sum() + completions.sum() <= WORTH_SHARING * lengths.sum():
             plans = shared_micro_batches(numbers, prompts, completions, ranks, budget)
             return [Passes(_named(plan, indices), shared=True) for plan in plans]

@@ -71,6 +71,11 @@ def prompt_numbers(prompts: Sequence[np.ndarray]) -> list[int]:
     return [seen.setdefault(prompt.tobytes(), len(seen)) for prompt in prompts]
 
 
+def first_of_each(numbers: Sequence[int]) -> list[int]:
+    """[U] the first sequence of every number of `prompt_numbers`."""
+    return [int(first) for first in np.unique(numbers, return_index=True)[1]]
+
+
 def flat_row(
     sequences: Sequence[np.ndarray], prompt_lengths: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray], list[int]]:
@@ -81,7 +86,7 @@ def flat_row(
     """
     split = [(own[:length], own[length:]) for own, length in zip(sequences, prompt_lengths, strict=True)]
     numbers = prompt_numbers([prompt for prompt, _ in split])
-    firsts = [numbers.index(number) for number in range(max(numbers) + 1)]
+    firsts = first_of_each(numbers)
     parts = [split[first][0] for first in firsts] + [completion for _, completion in split]
     ends = np.cumsum([len(part) for part in parts])
     spans = [np.arange(end - len(part), end) for part, end in zip(parts, ends, strict=True)]
@@ -93,10 +98,10 @@ def describe_row(
     places: Sequence[np.ndarray], prompt_lengths: np.ndarray, numbers: Sequence[int], device: torch.device
 ) -> SharedPrompts:
     """What attention must know of a `flat_row`."""
-    firsts = [numbers.index(number) for number in range(max(numbers) + 1)]
-    prompts = _padded([places[first][: prompt_lengths[first]] for first in firsts])
+    firsts = first_of_each(numbers)
+    prompts = padded([places[first][: prompt_lengths[first]] for first in firsts])
     own = [each[length:] for each, length in zip(places, prompt_lengths, strict=True)]
-    queries, keys = _padded(own), _padded(places)
+    queries, keys = padded(own), padded(places)
     tokens = max(int(each.max()) for each in places) + 1
     positions, outputs = np.zeros(tokens, dtype=np.int64), np.zeros(tokens, dtype=np.int64)
     for each in places:
@@ -112,7 +117,7 @@ def describe_row(
     return SharedPrompts(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
-def _padded(rows: Sequence[np.ndarray]) -> np.ndarray:
+def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     """[R, longest] int64, filled up with 0."""
     table = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
     for index, row in enumerate(rows):
