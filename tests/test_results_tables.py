@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -25,7 +26,9 @@ def script() -> ModuleType:
 def test_a_run_is_told_with_its_command_code_machine_and_figures(script, tmp_path, capsys):
     assert script.main([str(finished_run(tmp_path / "tiny").path)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith("## tiny\n\n`rlreason run tiny`: commit 0123abc; seeds 0; cores 2; 1 min 40 s.\n")
+    assert said.startswith(
+        "## tiny\n\n`rlreason run tiny`: commit 0123abc; seeds 0; cores 2; 1 min 40 s, its stages 1 min 36 s.\n"
+    )
     # 5 of 10 problems against 10 of 10, in tests/report/synthetic.py; 4 of 4 of the probe
     assert "| sft (SFT only) | 50.0% (23.7 to 76.3) | 10.0% (1.8 to 40.4) |" in said
     assert "**Probes**\n\n| arm | contextual |" in said and "100.0% (51.0 to 100.0)" in said
@@ -43,6 +46,19 @@ def test_tables_take_the_place_of_those_before_and_leave_the_rest_of_the_page(sc
         assert (before, after) == ("before\n<!-- other -->\nkept\n<!-- /other -->\n", "\nafter\n")
         assert tables.startswith("`rlreason run tiny`") and "old" not in tables and tables.count("iid**") == 1
     assert capsys.readouterr().out == ""
+
+
+def test_the_report_and_the_pictures_that_a_page_shows_stand_beside_it(script, tmp_path):
+    run, page = finished_run(tmp_path / "tiny").path, tmp_path / "results.md"
+    page.write_text("<!-- tiny -->\n<!-- /tiny -->\n")
+    (tmp_path / "results" / "tiny").mkdir(parents=True)
+    (tmp_path / "results" / "tiny" / "before.svg").write_text("of a run before")
+    assert script.main([str(run), "--into", str(page)]) == 0
+    beside = tmp_path / "results" / "tiny"
+    assert {path.name for path in beside.iterdir()} == {"report.md", "levels.svg", "paired_zero_shot.svg"}
+    shown = re.findall(r"\]\((\S+)\)", page.read_text())
+    assert len(shown) == 3 and all((tmp_path / path).is_file() for path in shown)
+    assert "# tiny" in (beside / "report.md").read_text() and "zero_shot" in (beside / "levels.svg").read_text()
 
 
 def test_a_page_without_a_place_for_a_run_is_refused_and_left_alone(script, tmp_path, capsys):
