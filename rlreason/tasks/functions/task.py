@@ -3,8 +3,8 @@
 atomic/1: one call, its definition in the prompt, of any function in use. composite/D: D calls inside one another,
 without definitions; D is the number of operations on the path from the input to the answer. At the levels train,
 validation and iid composites are made of the training functions alone; at zero_shot at least one function is held out:
-known from atomic/1, never composed, never met without its definition. Training on some depths and evaluating on deeper
-cells is the recipe's choice.
+known from atomic/1, never composed and, unless `definitions` says otherwise, never met without its definition. Training
+on some depths and evaluating on deeper cells is the recipe's choice.
 
 Source: arXiv 2509.25123 for the functions, the two stages and the held-out ones.
 """
@@ -65,6 +65,10 @@ class FunctionsParameters(EquationParameters):
     """Most symbols of any value on the way. Inputs have up to 10, so that below 12 functions which lengthen them have
     no room; above 64 lines are too long to learn from."""
 
+    definitions: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the atomic/1 questions that show their definition. Where all do, nothing tells a model to keep what a name
+    means; the others ask for it, and without them a small model knows functions that it can read about, not by name."""
+
     @property
     def names(self) -> tuple[str, ...]:
         """`functions`, or all where left out."""
@@ -95,6 +99,7 @@ class Functions(EquationTask):
     def __init__(self, name: str, parameters: FunctionsParameters) -> None:
         super().__init__(name, parameters)
         self._names, self._inputs, self._longest = parameters.names, parameters.inputs, parameters.longest
+        self._definitions = parameters.definitions
         self.trained = tuple(
             sorted(
                 random.Random(f"{self._salt}/functions").sample(self._names, parameters.train_functions),
@@ -117,9 +122,16 @@ class Functions(EquationTask):
         path = self._path(cell, held_out, rng)
         tries = (draw_question(path, self._longest, rng, self._inputs) for _ in range(_TRIES))
         question = next((question for question in tries if question is not None), None)
-        if question is None or cell.family == COMPOSITE:
+        if question is None or (held_out and self._asked_in_training(question, cell)):
+            return None
+        # where all are shown, nothing is drawn: questions stay those that they were
+        if cell.family == COMPOSITE or (self._definitions < 1 and rng.random() >= self._definitions):
             return question
         return replace(question, preamble=f"Definition: {path[0]} {BY_NAME[path[0]].definition}")
+
+    def _asked_in_training(self, question: Question, cell: Cell) -> bool:
+        """Whether a zero_shot question of one call is one that atomic training may ask without its definition."""
+        return cell.difficulty == 1 and self._definitions < 1 and self._bucket(question) == "train"
 
     def _path(self, cell: Cell, held_out: bool, rng: random.Random) -> list[str]:
         """Functions from the innermost to the outermost."""

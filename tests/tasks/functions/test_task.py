@@ -183,3 +183,18 @@ def test_only_the_functions_in_use_are_asked_on_inputs_of_the_given_lengths():
 def test_functions_and_inputs_that_do_not_go_together_are_refused(parameters, message):
     with pytest.raises(TaskError, match=message):
         build_task("strings", "functions", parameters)
+
+
+def test_some_single_calls_go_without_their_definition_and_zero_shot_never_asks_those_of_training():
+    few = {"functions": ["func_0", "func_2", "func_8", "func_17"], "train_functions": 2, "inputs": [2, 3]}
+    half = build_task("strings", "functions", few | {"depths": [1, 2], "definitions": 0.5})
+    prompts = [half.problem("train", "atomic/1", index).prompt for index in range(2000)]
+    shown = [prompt for prompt in prompts if prompt.startswith("Definition: ")]
+    assert 900 < len(shown) < 1100  # of 2,000 at one half: 4.5 standard deviations of 22 either way
+    assert {FUNCTION.search(prompt)[0] for prompt in set(prompts) - set(shown)} == set(few["functions"])
+    trained = {expression_of(prompt) for prompt in prompts}
+    asked = {expression_of(half.problem("zero_shot", "composite/1", index).prompt) for index in range(500)}
+    assert len(asked) > 100 and not trained & asked
+    # where all are shown, a held-out call of zero_shot may be one of training: there it was asked with its definition
+    whole = build_task("strings", "functions", few | {"depths": [1, 2]})
+    assert all(whole.problem("train", "atomic/1", index).prompt.startswith("Definition: ") for index in range(200))
