@@ -66,8 +66,8 @@ class FunctionsParameters(EquationParameters):
     no room; above 64 lines are too long to learn from."""
 
     definitions: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Share of the atomic/1 questions that show their definition. Where all do, nothing asks a model to keep what a name
-    means: a small one then runs the functions that it can read about, and hardly one by its name."""
+    """Share of the atomic/1 questions that show their definition. Where all do, nothing asks a model to keep what a
+    name means: a small one then runs the functions that it can read about, and hardly one by its name."""
 
     @property
     def names(self) -> tuple[str, ...]:
