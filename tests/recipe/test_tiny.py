@@ -65,11 +65,18 @@ def test_tail_arms_are_trained_on_short_rows_alone_which_have_every_mark(bound: 
 def test_functions_arms_go_on_from_one_checkpoint_with_as_many_samples(bound: dict[str, BoundRecipe]):
     stages = trained(bound["functions-tiny"])
     two, one, rft = stages["rl_depth_2"], stages["rl_depth_1"], stages["rft_depth_2"]
-    assert two.parent == one.parent == rft.parent == stages["form"].id
+    assert two.parent == one.parent == rft.parent == stages["atomic"].id
     assert rft.match is not None and (rft.match.stage, rft.match.by) == (two.id, "samples")
     assert one.config.model_dump(exclude={"data"}) == two.config.model_dump(exclude={"data"})
     assert {cell for entry in one.config.data for cell in entry.cells} == {"composite/1"}
-    assert all(entry.cells != ("composite/2",) for entry in stages["atomic"].config.data)
+
+
+def test_no_composite_of_the_functions_asked_is_ever_written_out(bound: dict[str, BoundRecipe]):
+    found = bound["functions-tiny"]
+    shown = {(entry.task, cell) for entry in trained(found)["atomic"].config.data for cell in entry.cells}
+    assert shown == {("strings", "atomic/1"), ("others", "atomic/1"), ("others", "composite/2")}
+    asked, others = (set(found.recipe.tasks[name].parameters["functions"]) for name in ("strings", "others"))
+    assert len(asked) == 8 and not asked & others
 
 
 def test_functions_are_asked_at_depths_1_to_5_at_both_levels(bound: dict[str, BoundRecipe]):
