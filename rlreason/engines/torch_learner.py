@@ -34,6 +34,7 @@ from rlreason.engines.learner_state import (
 from rlreason.engines.models import load_for
 from rlreason.engines.numbers import NumberLoss
 from rlreason.engines.objective import UpdateTally, check_gradient, may_step, micro_batch_losses, policy_figures
+from rlreason.engines.packed_rows import pack_attention
 from rlreason.engines.policy import PolicyModule, load_policy, plan_passes, plan_update, scheduled_rate
 from rlreason.engines.preferences import PairTrainer
 from rlreason.engines.protocols import (
@@ -104,6 +105,7 @@ class TorchLearner:
     def supervised(self, job: SupervisedJob, rows: SupervisedRows, report: Report) -> Mapping[str, float]:
         """See `protocols.Learner.supervised`."""
         module = self._load(job.checkpoint, job.seed, job.objective, job.lora)
+        pack_attention(module.model)
         numbers = NumberLoss(job, rows) if job.number_loss else None
         return self._run(
             job, module, lambda update: self._supervised_gradients(module, rows, update, job, numbers), report

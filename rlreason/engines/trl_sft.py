@@ -17,6 +17,7 @@ import torch
 from rlreason.engines.adapters import add_adapters
 from rlreason.engines.models import load_for
 from rlreason.engines.numbers import NumberLoss
+from rlreason.engines.packed_rows import pack_attention
 from rlreason.engines.protocols import Report, SupervisedJob, SupervisedRows
 from rlreason.engines.trl_stage import Place, batch_shape, common_arguments, house_schedule, run
 
@@ -85,6 +86,7 @@ def _make_trainer(job: SupervisedJob, rows: SupervisedRows, place: Place, done: 
     )
     torch.manual_seed(job.seed)  # of a new head or new adapters, the same on every rank
     model = load_for(job.objective, job.checkpoint, place.dtype)
+    pack_attention(model)
     if job.lora is not None:
         add_adapters(model, job.lora)
     common = {
