@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rlreason.algorithms.logprobs import token_logprobs
 from rlreason.engines.adapters import add_adapters
 from rlreason.engines.models import load_for
 from rlreason.engines.numbers import NumberLoss
@@ -48,6 +49,31 @@ def _step_label_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: tor
     logits = outputs.logits.float().flatten(0, 1)
     summed = torch.nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=-100, reduction="sum")
     return summed / num_items_in_batch
+
+
+def _score_what_is_trained(model: Any) -> None:
+    """Replace the forward pass that SFTTrainer gave a model by one that puts the trained tokens alone through the head.
+
+    TRL's does so where Triton runs. On a CPU it puts every position through it, in tiles that the backward pass makes
+    again: of rows with prompts that is two fifths of an update of a small model.
+    """
+    from trl.trainer.utils import FusedCausalLMOutput
+
+    before = model.forward
+
+    def forward(*arguments: Any, fused_lm_head: bool = False, **named: Any) -> Any:
+        if not fused_lm_head:
+            return before(*arguments, **named)
+        labels = named.pop("labels")
+        trained = labels[:, 1:] != -100
+        hidden = model.base_model(*arguments, **named).last_hidden_state[:, :-1][trained]
+        targets, head = labels[:, 1:][trained], model.get_output_embeddings()
+        logprobs, entropy = token_logprobs(hidden, targets, head)
+        with torch.no_grad():
+            top = head(hidden).argmax(dim=-1) == targets
+        return FusedCausalLMOutput(log_probs=logprobs, entropy=entropy, is_top1=top, label_mask=trained)
+
+    model.forward = forward
 
 
 def _with_numbers(numbers: NumberLoss, updates_done: Callable[[], int]) -> Any:
@@ -86,7 +112,7 @@ def _make_trainer(job: SupervisedJob, rows: SupervisedRows, place: Place, done: 
     )
     torch.manual_seed(job.seed)  # of a new head or new adapters, the same on every rank
     model = load_for(job.objective, job.checkpoint, place.dtype)
-    pack_attention(model)
+    on_cpu = pack_attention(model)
     if job.lora is not None:
         add_adapters(model, job.lora)
     common = {
@@ -99,6 +125,8 @@ def _make_trainer(job: SupervisedJob, rows: SupervisedRows, place: Place, done: 
     if job.objective == "step_labels":
         return StepLabelTrainer(**common, compute_loss_func=_step_label_loss)
     trainer = SequenceTrainer(**common)
+    if on_cpu:
+        _score_what_is_trained(model)
     if job.number_loss:
         numbers = NumberLoss(job, rows)
         trainer.compute_loss_func = _with_numbers(numbers, lambda: done + int(trainer.state.global_step))
