@@ -51,7 +51,7 @@ def _step_label_loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: tor
     return summed / num_items_in_batch
 
 
-def _score_what_is_trained(model: Any) -> None:
+def score_what_is_trained(model: Any) -> None:
     """Replace the forward pass that SFTTrainer gave a model by one that puts the trained tokens alone through the head.
 
     TRL's does so where Triton runs. On a CPU it puts every position through it, in tiles that the backward pass makes
@@ -126,7 +126,7 @@ def _make_trainer(job: SupervisedJob, rows: SupervisedRows, place: Place, done: 
         return StepLabelTrainer(**common, compute_loss_func=_step_label_loss)
     trainer = SequenceTrainer(**common)
     if on_cpu:
-        _score_what_is_trained(model)
+        score_what_is_trained(model)
     if job.number_loss:
         numbers = NumberLoss(job, rows)
         trainer.compute_loss_func = _with_numbers(numbers, lambda: done + int(trainer.state.global_step))
