@@ -1,13 +1,14 @@
 """Turns a curriculum's draws into problems: which cell is the curriculum's choice, which problem of it is the next.
 
 Each problem of an arm is used once, in the order 0, 1, 2, ...; tasks make problems without end, so nothing runs out
-and nothing is stored but one count an arm. What the problems then pay is told to `scheduler.curriculum`.
+and nothing is stored but one count an arm. A source may be held to its first few, which then come again. What the
+problems then pay is told to `scheduler.curriculum`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,22 +30,26 @@ class Source:
         cells: shell-style patterns of its cells; those that match share the weight equally.
         level: the split.
         weight: share of the problems, relative to the other sources.
+        problems: how many of each cell are used, over and over; None: no end.
     """
 
     task: str
     cells: tuple[str, ...]
     level: str = "train"
     weight: float = 1.0
+    problems: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The cell that a bandit arm stands for, and the arm's share of the draws relative to the others."""
+    """The cell that a bandit arm stands for, the arm's share of the draws relative to the others, and how many problems
+    it has (None: no end)."""
 
     task: str
     level: str
     cell: Cell
     weight: float
+    problems: int | None = None
 
 
 def places(tasks: Mapping[str, Task], sources: Sequence[Source]) -> dict[str, Place]:
@@ -54,7 +59,8 @@ def places(tasks: Mapping[str, Task], sources: Sequence[Source]) -> dict[str, Pl
         tasks: the recipe's name of a task -> the task.
         sources: at least one; an arm that several of them match gets the sum of their weights.
     Raises:
-        TaskError: an unknown task or level, or a pattern that matches no cell.
+        TaskError: an unknown task or level, a pattern that matches no cell, or sources that match an arm and give it
+            different numbers of problems.
     """
     found: dict[str, Place] = {}
     for source in sources:
@@ -66,8 +72,12 @@ def places(tasks: Mapping[str, Task], sources: Sequence[Source]) -> dict[str, Pl
         cells = task.match_cells(source.cells)
         for cell in cells:
             arm = bandit_arm(source.task, source.level, cell.name)
-            before = found[arm].weight if arm in found else 0.0
-            found[arm] = Place(source.task, source.level, cell, before + source.weight / len(cells))
+            place = found.get(arm, Place(source.task, source.level, cell, 0.0, source.problems))
+            if place.problems != source.problems:
+                raise TaskError(
+                    f"entries that ask {arm} have problems {place.problems} and {source.problems}; give all the same"
+                )
+            found[arm] = replace(place, weight=place.weight + source.weight / len(cells))
     return found
 
 
@@ -109,7 +119,8 @@ class ProblemScheduler:
         problems = []
         for arm in self.curriculum.draw(n):
             place = self._places[arm]
-            problems.append(self._tasks[place.task].problem(place.level, place.cell.name, self._used[arm]))
+            index = self._used[arm] if place.problems is None else self._used[arm] % place.problems
+            problems.append(self._tasks[place.task].problem(place.level, place.cell.name, index))
             self._used[arm] += 1
         return problems
 

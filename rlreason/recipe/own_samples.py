@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rlreason.recipe.config import Config
 from rlreason.recipe.match import Match
-from rlreason.recipe.training import Mixture, Optimizer, Sampling, check_problems
+from rlreason.recipe.training import Mixture, Optimizer, Sampling, check_endless, check_problems
 
 ANSWER = "{answer}"
 """Where a phrase of a trace puts the answer that an attempt gave."""
@@ -75,6 +75,7 @@ class _OwnSamples(Config):
     @model_validator(mode="after")
     def _data_is_problems(self) -> _OwnSamples:
         check_problems(self.data, "cannot be scored")
+        check_endless(self.data)
         return self
 
 

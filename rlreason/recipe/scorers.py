@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from rlreason.recipe.config import Config
-from rlreason.recipe.training import Mixture, Optimizer, Sampling, check_problems
+from rlreason.recipe.training import Mixture, Optimizer, Sampling, check_endless, check_problems
 
 SYMBOLIC = "symbolic"
 """Name of the step scorer that every task has: its own check."""
@@ -64,6 +64,7 @@ class Prm(Config):
     @model_validator(mode="after")
     def _data_is_problems(self) -> Prm:
         check_problems(self.data, "have no steps")
+        check_endless(self.data)
         return self
 
 

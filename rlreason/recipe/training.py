@@ -63,6 +63,9 @@ class Mixture(Config):
     level: str = "train"
     weight: PositiveFloat = 1.0
     """Share of sequences, relative to the other entries."""
+    problems: PositiveInt | None = None
+    """Only the first so many problems of each cell (or plain texts), over and over: how little data will do? None:
+    tasks make problems without end, and none is used twice. In stages `pretrain`, `sft` and `rl`."""
 
     @model_validator(mode="after")
     def _cells_or_texts(self) -> Mixture:
@@ -73,6 +76,20 @@ class Mixture(Config):
                 f"`texts: true` with `targets: {self.targets}`: plain texts have no targets; drop one of the two"
             )
         return self
+
+
+def check_endless(data: Iterable[Mixture]) -> None:
+    """No entry of a stage that keeps its samples is limited to some problems.
+
+    Raises:
+        ValueError: one is.
+    """
+    for entry in data:
+        if entry.problems is not None:
+            raise ValueError(
+                f"`data` has `problems: {entry.problems}`, but this stage keeps its samples by their problem and asks "
+                "none twice; leave `problems` out"
+            )
 
 
 def check_problems(data: Iterable[Mixture], texts: str) -> None:

@@ -6,6 +6,7 @@ Who asks for them, and with which weights they are sampled, is in `sources`; wha
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -112,11 +113,12 @@ def sample(
     """The problems' groups, sampled and scored; in shares, of which each but the last is scored while others are
     sampled."""
     settings = sampling_settings(config.sampling)
+    seeds = sample_seeds(stage, update, problems, config.group_size)
 
     def completed(share: np.ndarray) -> tuple[list[Problem], list[list[Completion]]]:
         own = [problems[index] for index in share]
         with clock.phase("generate"):
-            return own, complete(context, own, sample_seeds(stage, update, own, config.group_size), settings)
+            return own, complete(context, own, [seeds[index] for index in share], settings)
 
     *earlier, last = np.array_split(np.arange(len(problems)), min(config.scoring_shares, len(problems)))
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="scoring-shares") as scoring:
@@ -162,8 +164,15 @@ def rewards_of(groups: Sequence[Group]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample_seeds(stage: PlannedStage, update: int, problems: Sequence[Problem], group_size: int) -> list[list[int]]:
-    """[P][G] seeds that follow from what they are for: order, workers and restarts change none of them."""
-    return [
-        [derive_seed(stage.seed, stage.id, update, problem.id, sample) for sample in range(group_size)]
-        for problem in problems
-    ]
+    """[P][G] seeds that follow from what they are for: order, workers and restarts change none of them.
+
+    A problem that an update asks again goes on with the samples' numbers.
+    """
+    asked: Counter[str] = Counter()
+    seeds = []
+    for problem in problems:
+        first = asked[problem.id] * group_size
+        asked[problem.id] += 1
+        numbers = range(first, first + group_size)
+        seeds.append([derive_seed(stage.seed, stage.id, update, problem.id, number) for number in numbers])
+    return seeds

@@ -120,7 +120,7 @@ class Schedule:
 def sources_of(tasks: Mapping[str, Task], data: Sequence[Mixture]) -> list[Source]:
     """The recipe's entries of problems as a scheduler takes them."""
     only = next(iter(tasks))
-    return [Source(entry.task or only, entry.cells, entry.level, entry.weight) for entry in data]
+    return [Source(entry.task or only, entry.cells, entry.level, entry.weight, entry.problems) for entry in data]
 
 
 def _maker(config: OnPolicy, arms: Mapping[str, Place], tasks: Mapping[str, Task]) -> MakeCurriculum:

@@ -46,8 +46,8 @@ def examples(
 ) -> Iterator[Example]:
     """Examples without end, the entries mixed by weight and an entry's cells in equal shares.
 
-    Problem i of a cell is used once, in order, so no example repeats until a task itself repeats. A plain text has an
-    empty prompt.
+    Problem i of a cell is used once, in order, so no example repeats until a task itself repeats, or an entry's
+    `problems` are all used and begin again. A plain text has an empty prompt.
     """
     weights = np.array([entry.weight for entry, _ in entries])
     cumulative = np.cumsum(weights / weights.sum())
@@ -59,7 +59,7 @@ def examples(
             task = context.task(entry.task)
             cell = cells[int(draw[1] * len(cells))] if cells else ""
             index = used.get((which, cell), 0)
-            used[which, cell] = index + 1
+            used[which, cell] = (index + 1) % entry.problems if entry.problems else index + 1
             if entry.texts:
                 yield "", (task.text(index),)
             else:

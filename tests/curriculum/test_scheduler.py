@@ -67,6 +67,20 @@ def test_each_problem_of_a_cell_comes_once_and_in_order():
         assert indices == list(range(count))
 
 
+def test_a_source_held_to_some_problems_asks_them_over_and_over_and_goes_on_so_after_a_resume():
+    few = [Source("left", ("two/1",), problems=3)]
+    asked = scheduler(sources=few)
+    assert [problem.answer for problem in asked.next(8)] == list("01201201")
+    later = scheduler(sources=few)
+    later.load_state_dict(json.loads(json.dumps(asked.state_dict())))
+    assert [problem.answer for problem in later.next(2)] == ["2", "0"]
+
+
+def test_sources_that_give_a_cell_different_numbers_of_problems_are_refused():
+    with pytest.raises(TaskError, match="left:train:one/2 have problems None and 3; give all the same"):
+        scheduler(sources=[Source("left", ("one/*",)), Source("left", ("one/2",), problems=3)])
+
+
 def test_draws_follow_the_probabilities():
     counts = Counter(scheduler(seed=1).curriculum.draw(6000))
     # 2,000 expected of each; 5 standard deviations of a binomial are 183

@@ -42,6 +42,11 @@ CONTRADICTIONS = [
         "wrong and verdict both say 'So, the answer is:'",
     ),
     ("rft", {"data": [{"texts": True}]}, "`data` has `texts: true`, which cannot be scored"),
+    (
+        "rft",
+        {"data": [{"cells": ["*"], "problems": 4}]},
+        "`data` has `problems: 4`, but this stage keeps its samples by",
+    ),
     ("rft", {"data": [{"cells": ["*"], "targets": "format"}]}, "`data` has `targets: format`, but this stage trains"),
     ("dpo", {"samples": 1}, "samples 1: a pair is two completions of one problem"),
     ("dpo", {"samples": 3, "pairs_per_problem": 3}, "pairs_per_problem 3 is more than the 2 pairs that samples 3 can"),

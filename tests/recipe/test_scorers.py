@@ -126,6 +126,7 @@ MISTAKES = [
         "arms.sft_rl: waits for itself, through the scorers or references of its stages: sft_rl -> sft_rl",
     ),
     ({**PRM, "data": [{"texts": True}]}, {}, "`data` has `texts: true`, which have no steps"),
+    ({**PRM, "data": [{"cells": ["*"], "problems": 4}]}, {}, "`data` has `problems: 4`, but this stage keeps its"),
     (
         {**PRM, "sampling": {"max_new_tokens": 128}},
         {},

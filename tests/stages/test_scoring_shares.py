@@ -54,3 +54,16 @@ def test_a_share_is_scored_while_the_next_is_sampled(tmp_path, monkeypatch):
     updates = read_table(RunFolder(tmp_path / "run"), "updates").set_index("metric")["value"]
     # of the scoring only what was left when all was sampled counts as its phase
     assert updates["seconds_score"] < sum(ended - begun for begun, ended in scored)
+
+
+def test_a_problem_that_an_update_asks_again_is_sampled_anew_in_any_share(tmp_path):
+    recipe = write_recipe(tmp_path / "recipe")
+    found = []
+    for shares in (1, 3):
+        folder = tmp_path / f"shares-{shares}"
+        few = "stages.rl.data=[{cells: ['complementary/2'], problems: 2}]"
+        run(recipe, folder, *ONE, few, "stages.rl.updates=1", f"stages.rl.scoring_shares={shares}")
+        found.append(read_table(RunFolder(folder), "rollouts"))
+    one, shared = found
+    assert one["problem"].nunique() == 2 and one["seed"].nunique() == len(one)
+    assert one["seed"].tolist() == shared["seed"].tolist()

@@ -59,6 +59,17 @@ def test_every_problem_of_a_cell_is_used_once_in_order():
     assert pairs[0][1] == ("0!",)
 
 
+def test_an_entry_held_to_some_problems_uses_those_of_each_cell_over_and_over():
+    pairs = list(
+        islice(stream((Mixture(cells=("*",), problems=2), ["a", "b"]), (Mixture(texts=True, problems=3), [])), 500)
+    )
+    for cell in "ab":
+        own = [prompt for prompt, _ in pairs if prompt.startswith(f"train/{cell}/")]
+        assert len(own) > 80 and own == [f"train/{cell}/{index % 2}?" for index in range(len(own))]
+    texts = [text for prompt, (text,) in pairs if not prompt]
+    assert texts == [f"text {index % 3}" for index in range(len(texts))]
+
+
 def test_entries_are_mixed_by_weight_and_their_cells_in_equal_shares():
     pairs = islice(
         stream(
