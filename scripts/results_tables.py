@@ -28,6 +28,7 @@ SECTIONS = {
     "levels": "Right answers",
     "seeds": "By seed",
     "probes": "Probes",
+    "pass_at_k": "Samples",
     "paired": "Differences, in points",
     "verdict": "Verdict",
 }

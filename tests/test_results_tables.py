@@ -44,7 +44,7 @@ def test_tables_take_the_place_of_those_before_and_leave_the_rest_of_the_page(sc
         before, _, rest = page.read_text().partition("<!-- tiny -->\n")
         tables, _, after = rest.partition("<!-- /tiny -->")
         assert (before, after) == ("before\n<!-- other -->\nkept\n<!-- /other -->\n", "\nafter\n")
-        assert tables.startswith("`rlreason run tiny`") and "old" not in tables and tables.count("iid**") == 1
+        assert tables.startswith("`rlreason run tiny`") and "old" not in tables and tables.count("points: iid**") == 1
     assert capsys.readouterr().out == ""
 
 

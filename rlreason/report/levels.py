@@ -27,6 +27,7 @@ class LevelSummary:
         pass_at_1: share of problems right with the greedy completion, Wilson interval over problems.
         pass_at_k: k -> share from the sampled completions, bootstrap interval over problems; k=1 is sampled pass@1.
             A k above the number of samples of some problem is left out.
+        derived_at_k: the same of samples with every step right; empty where steps were not checked.
         samples: sampled completions of the problem that has fewest.
         derivation_correct: share of greedy completions with every step right; None where steps were not checked.
         right_answer_wrong_steps: of the greedy completions with the right answer, the share with steps that are not
@@ -40,6 +41,7 @@ class LevelSummary:
     n: int
     pass_at_1: Estimate
     pass_at_k: dict[int, Estimate]
+    derived_at_k: dict[int, Estimate]
     samples: int
     derivation_correct: Estimate | None
     right_answer_wrong_steps: float | None
@@ -57,6 +59,8 @@ class LevelSummary:
             "ci95": [self.pass_at_1.low, self.pass_at_1.high],
             "pass_at_k": {str(k): estimate.value for k, estimate in self.pass_at_k.items()},
             "pass_at_k_ci95": {str(k): [estimate.low, estimate.high] for k, estimate in self.pass_at_k.items()},
+            "derived_at_k": {str(k): estimate.value for k, estimate in self.derived_at_k.items()},
+            "derived_at_k_ci95": {str(k): [estimate.low, estimate.high] for k, estimate in self.derived_at_k.items()},
             "samples": self.samples,
             "derivation_correct": derivation.value if derivation else None,
             "derivation_correct_ci95": [derivation.low, derivation.high] if derivation else None,
@@ -83,13 +87,14 @@ def summarise_level(counts: pd.DataFrame, ks: Sequence[int], chance: float | Non
         return None
     by_problem = greedy.groupby("problem", sort=False)[["n", "right", "derived"]].sum()
     seeds = int(by_problem["n"].min())  # greedy answers of a problem
-    samples, per_problem = _pass_at_k_by_problem(counts[~counts["greedy"]], ks)
-    estimates = bootstrap_over_problems(per_problem.to_numpy(), BOOTSTRAP_SEED) if len(per_problem.columns) else []
+    sampled = counts[~counts["greedy"]]
+    samples = 0 if sampled.empty else int(sampled["n"].min())
     by_seed = greedy.groupby("seed")[["n", "right"]].sum()
     return LevelSummary(
         n=len(by_problem),
         pass_at_1=wilson((by_problem["right"] / by_problem["n"]).to_numpy(), seeds),
-        pass_at_k=dict(zip(per_problem.columns, estimates, strict=True)),
+        pass_at_k=_at_k(sampled, "right", ks),
+        derived_at_k=_at_k(sampled, "derived", ks) if greedy["checked"].any() else {},
         samples=samples,
         derivation_correct=(
             wilson((by_problem["derived"] / by_problem["n"]).to_numpy(), seeds) if greedy["checked"].any() else None
@@ -105,14 +110,15 @@ def summarise_level(counts: pd.DataFrame, ks: Sequence[int], chance: float | Non
     )
 
 
-def _pass_at_k_by_problem(sampled: pd.DataFrame, ks: Sequence[int]) -> tuple[int, pd.DataFrame]:
-    """Fewest samples of a problem, and [problem, k] pass@k: estimated for each seed, then the mean over seeds."""
-    if sampled.empty:
-        return 0, pd.DataFrame()
-    n, right = sampled["n"].to_numpy(), sampled["right"].to_numpy()
-    fewest = int(n.min())
-    shares = pd.DataFrame({k: pass_at_k(n, right, k) for k in sorted(ks) if k <= fewest}, index=sampled["problem"])
-    return fewest, shares.groupby("problem", sort=False).mean()
+def _at_k(sampled: pd.DataFrame, column: str, ks: Sequence[int]) -> dict[int, Estimate]:
+    """k -> pass@k of the samples that `column` counts: estimated for each seed, then the mean over seeds."""
+    n, solved = sampled["n"].to_numpy(), sampled[column].to_numpy()
+    wanted = [k for k in sorted(ks) if len(n) and k <= int(n.min())]
+    if not wanted:
+        return {}
+    shares = pd.DataFrame({k: pass_at_k(n, solved, k) for k in wanted}, index=sampled["problem"])
+    per_problem = shares.groupby("problem", sort=False).mean()
+    return dict(zip(wanted, bootstrap_over_problems(per_problem.to_numpy(), BOOTSTRAP_SEED), strict=True))
 
 
 def _right_answer_wrong_steps(greedy: pd.DataFrame) -> float | None:

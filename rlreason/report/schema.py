@@ -37,6 +37,9 @@ class Level(_Entry):
     """k -> share of problems that one of k samples solves, unbiased."""
     pass_at_k_ci95: dict[str, Interval]
     """k -> bootstrap interval over problems."""
+    derived_at_k: dict[str, Share] = {}
+    """k -> share of problems that one of k samples solves with every step right; empty where steps were not checked."""
+    derived_at_k_ci95: dict[str, Interval] = {}
     samples: int
     """Samples of the problem that has fewest."""
     derivation_correct: Share | None

@@ -94,7 +94,7 @@ def tables(summary: Summary) -> dict[str, list[Table]]:
         "unscored": _unscored(summary, levels),
         "paired": paired_tables(summary.plan.evaluation.levels, summary.paired.comparisons),
         "probes": _greedy_table(summary, "probes", probes),
-        "pass_at_k": [table for level in levels if (table := _pass_at_k(summary, level)).rows],
+        "pass_at_k": _pass_at_k(summary, levels),
         "training": _training(summary.curves),
         "phases": _phases(summary.curves),
         "stages": [_stages(summary)],
@@ -200,15 +200,25 @@ def _unscored(summary: Summary, levels: list[str]) -> list[Table]:
     return _by_level(summary, "levels", levels, cell, "Completions that could not be judged")
 
 
-def _pass_at_k(summary: Summary, level: str) -> Table:
-    arms = {name: arm for name, arm in summary.arms.items() if level in arm.levels and arm.levels[level].pass_at_k}
-    ks = sorted({k for arm in arms.values() for k in arm.levels[level].pass_at_k})
-    rows = []
-    for name, arm in arms.items():
-        estimates = arm.levels[level].pass_at_k
-        cells = [estimate_cell(estimates[k]) if k in estimates else NOTHING for k in ks]
-        rows.append((arm_cell(name, arm), *cells))
-    return Table(("arm", *(f"pass@{k}" for k in ks)), tuple(rows), level)
+def _pass_at_k(summary: Summary, levels: Iterable[str]) -> list[Table]:
+    """Of each level a table of right answers, and one of right derivations where steps were checked."""
+    found = []
+    for level in levels:
+        for measure, title in (("pass_at_k", level), ("derived_at_k", f"{level}, every step right")):
+            arms = {
+                name: (arm, getattr(arm.levels[level], measure))
+                for name, arm in summary.arms.items()
+                if level in arm.levels
+            }
+            ks = sorted({k for _, estimates in arms.values() for k in estimates})
+            rows = [
+                (arm_cell(name, arm), *(estimate_cell(estimates[k]) if k in estimates else NOTHING for k in ks))
+                for name, (arm, estimates) in arms.items()
+                if estimates
+            ]
+            if rows:
+                found.append(Table(("arm", *(f"pass@{k}" for k in ks)), tuple(rows), title))
+    return found
 
 
 def paired_tables(levels: Iterable[str], comparisons: Iterable[Comparison]) -> list[Table]:

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -6,6 +7,7 @@ from scipy.stats import binomtest
 
 from rlreason.errors import RecordsError
 from rlreason.records import RunFolder, write_part
+from rlreason.report.levels import LevelSummary, summarise_level
 from rlreason.report.lineage import lineage
 from rlreason.report.summary import summarise
 from rlreason.report.training import Curves
@@ -44,6 +46,36 @@ def test_pass_at_k_is_the_mean_over_problems_of_the_unbiased_estimate(tmp_path):
     # every problem 2 right of 4: pass@2 = 1 - C(2,2)/C(4,2) = 5/6, and no spread over problems
     strong = arms["sft_rl"].levels["zero_shot"].pass_at_k[2]
     assert (strong.low, strong.value, strong.high) == pytest.approx((5 / 6, 5 / 6, 5 / 6))
+
+
+def counted(problem: str, greedy: bool, n: int, right: int, derived: int, checked: bool) -> dict[str, Any]:
+    steps = {"checked": n * checked, "right_checked": right * checked, "right_derived": derived}
+    return {
+        "seed": 0,
+        "problem": problem,
+        "greedy": greedy,
+        "n": n,
+        "judged": n,
+        "right": right,
+        "derived": derived,
+    } | steps
+
+
+def level_of(checked: bool) -> LevelSummary | None:
+    """Two problems: 2 of 4 samples right and none of them derived; 4 of 4 right, one derived."""
+    rows = [counted(problem, True, 1, 1, 0, checked) for problem in ("a", "b")]
+    rows += [counted("a", False, 4, 2, 0, checked), counted("b", False, 4, 4, int(checked), checked)]
+    return summarise_level(pd.DataFrame(rows), [1, 4, 8], None)
+
+
+def test_samples_with_every_step_right_are_counted_beside_right_answers():
+    level = level_of(checked=True)
+    assert level is not None
+    assert {k: estimate.value for k, estimate in level.pass_at_k.items()} == {1: 0.75, 4: 1.0}
+    assert {k: estimate.value for k, estimate in level.derived_at_k.items()} == {1: 0.125, 4: 0.5}
+    assert level.as_json()["derived_at_k"] == {"1": 0.125, "4": 0.5}
+    unchecked = level_of(checked=False)
+    assert unchecked is not None and unchecked.derived_at_k == {} and unchecked.pass_at_k == level.pass_at_k
 
 
 def test_probes_stand_apart_from_levels(tmp_path):
