@@ -12,11 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from rlreason.engines.shared_prompts import can_share, first_of_each, padded, prompt_numbers
+from rlreason.engines.shared_prompts import attend_by, can_share, first_of_each, padded, prompt_numbers
 
 ATTENTION = "rlreason_decoding"
 """The name under which transformers knows `attention`."""
@@ -53,8 +52,7 @@ def start_decoding(model: Any, prompts: Sequence[np.ndarray]) -> Rows:
 def prepare(model: Any) -> None:
     """Make a model that `can_share` decode with shared prompts; any other is left as it is."""
     if can_share(model):
-        AttentionInterface.register(ATTENTION, attention)
-        model.set_attn_implementation(ATTENTION)
+        attend_by(model, ATTENTION, attention)
 
 
 class RoomyLayer(DynamicLayer):

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from rlreason.engines.shared_prompts import can_share
+from rlreason.engines.shared_prompts import at, attend_by, can_share
 
 ATTENTION = "rlreason_packed_rows"
 """The name under which transformers knows `attention`."""
@@ -66,10 +66,7 @@ def pack_attention(model: Any) -> bool:
     """
     if model.device.type != "cpu" or torch.cuda.is_available() or not can_share(model):
         return False
-    from transformers import AttentionInterface
-
-    AttentionInterface.register(ATTENTION, attention)
-    model.set_attn_implementation(ATTENTION)
+    attend_by(model, ATTENTION, attention)
     model.base_model.register_forward_pre_hook(_described, with_kwargs=True)
     return True
 
@@ -105,7 +102,6 @@ def attention(
     flat = [states.transpose(1, 2).flatten(0, 1) for states in (query, key, value)]
     found = []
     for places in packed_rows.groups:
-        chosen = (each.index_select(0, places.flatten()).unflatten(0, places.shape).transpose(1, 2) for each in flat)
-        states, _ = sdpa_attention_forward(module, *chosen, None, **options)
+        states, _ = sdpa_attention_forward(module, *(at(each, places) for each in flat), None, **options)
         found.append(states.flatten(0, 1))
     return torch.cat(found).index_select(0, packed_rows.outputs).unflatten(0, (rows, width)), None

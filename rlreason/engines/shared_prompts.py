@@ -9,7 +9,7 @@ together is `algorithms.packing`'s affair, what is trained on them `policy`'s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,10 +59,15 @@ def can_share(model: Any) -> bool:
 
 def share_prompts(model: Any) -> None:
     """Make a model that `can_share` accept `shared_prompts=` in its decoder's call; without it, it is as before."""
+    attend_by(model, ATTENTION, attention)
+
+
+def attend_by(model: Any, name: str, function: Callable[..., tuple[torch.Tensor, None]]) -> None:
+    """Make a model attend by a function that transformers then knows under this name."""
     from transformers import AttentionInterface
 
-    AttentionInterface.register(ATTENTION, attention)
-    model.set_attn_implementation(ATTENTION)
+    AttentionInterface.register(name, function)
+    model.set_attn_implementation(name)
 
 
 def prompt_numbers(prompts: Sequence[np.ndarray]) -> list[int]:
@@ -125,6 +130,11 @@ def padded(rows: Sequence[np.ndarray]) -> np.ndarray:
     return table
 
 
+def at(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    """[T, heads, D] -> [A, heads, B, D] at places [A, B]."""
+    return states.index_select(0, places.flatten()).unflatten(0, places.shape).transpose(1, 2)
+
+
 def attention(
     module: torch.nn.Module,
     query: torch.Tensor,
@@ -148,12 +158,7 @@ def attention(
     row = shared_prompts
     if row is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-
-    def at(states: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        """[1, heads, T, D] -> [A, heads, B, D] at places [A, B]."""
-        chosen = states[0].transpose(0, 1).index_select(0, places.flatten())
-        return chosen.unflatten(0, places.shape).transpose(1, 2)
-
+    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     prompts, _ = sdpa_attention_forward(
         module, *(at(each, row.prompts) for each in (query, key, value)), None, **options
     )
