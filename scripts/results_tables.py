@@ -103,8 +103,8 @@ def main(arguments: list[str]) -> int:
             print("\n".join(f"## {name}\n\n{results(report)}" for name, report in made.items()))
             return 0
         page = given.into.read_text(encoding="utf-8")
-        for name, report in made.items():  # every place is looked for before a file is written
-            page = put_into(page, name, results(report))
+        for name in made:  # every place is looked for before a file is written
+            put_into(page, name, "")
         for name, report in made.items():
             page = put_into(page, name, f"{results(report)}\n{put_beside(given.into, name, report)}")
         write_text(given.into, page)

@@ -14,7 +14,7 @@ from rlreason.records import write_text
 from rlreason.report.compare import ComparedRuns
 from rlreason.report.figures import arm_styles, pass_at_k_charts
 from rlreason.report.render import environment, script_json
-from rlreason.report.tables import NOTHING, Cell, Table, estimate_cell, paired_tables
+from rlreason.report.tables import Cell, Table, at_k_table, estimate_cell, paired_tables
 
 
 def compared_tables(runs: ComparedRuns) -> dict[str, list[Table]]:
@@ -39,13 +39,10 @@ def compared_tables(runs: ComparedRuns) -> dict[str, list[Table]]:
 
 
 def _pass_at_k(runs: ComparedRuns, level: str) -> Table:
-    figures = {name: arm.levels[level].pass_at_k for name, arm in runs.arms.items() if level in arm.levels}
-    ks = sorted({k for estimates in figures.values() for k in estimates})
-    rows = [
-        (Cell(name, arm=name), *(estimate_cell(estimates[k]) if k in estimates else NOTHING for k in ks))
-        for name, estimates in figures.items()
-    ]
-    return Table(("arm", *(f"pass@{k}" for k in ks)), tuple(rows), level)
+    figures = {
+        Cell(name, arm=name): arm.levels[level].pass_at_k for name, arm in runs.arms.items() if level in arm.levels
+    }
+    return at_k_table(figures, level)
 
 
 def write_comparison(runs: ComparedRuns, page: Path) -> None:

@@ -204,21 +204,25 @@ def _pass_at_k(summary: Summary, levels: Iterable[str]) -> list[Table]:
     """Of each level a table of right answers, and one of right derivations where steps were checked."""
     found = []
     for level in levels:
-        for measure, title in (("pass_at_k", level), ("derived_at_k", f"{level}, every step right")):
-            arms = {
-                name: (arm, getattr(arm.levels[level], measure))
-                for name, arm in summary.arms.items()
-                if level in arm.levels
-            }
-            ks = sorted({k for _, estimates in arms.values() for k in estimates})
-            rows = [
-                (arm_cell(name, arm), *(estimate_cell(estimates[k]) if k in estimates else NOTHING for k in ks))
-                for name, (arm, estimates) in arms.items()
-                if estimates
-            ]
-            if rows:
-                found.append(Table(("arm", *(f"pass@{k}" for k in ks)), tuple(rows), title))
+        arms = {arm_cell(name, arm): arm.levels[level] for name, arm in summary.arms.items() if level in arm.levels}
+        answers = {cell: figures.pass_at_k for cell, figures in arms.items() if figures.pass_at_k}
+        derived = {cell: figures.derived_at_k for cell, figures in arms.items() if figures.derived_at_k}
+        found += [
+            at_k_table(figures, title)
+            for figures, title in ((answers, level), (derived, f"{level}, every step right"))
+            if figures
+        ]
     return found
+
+
+def at_k_table(figures: Mapping[Cell, Mapping[int, Estimate]], title: str) -> Table:
+    """A row an arm, given by its cell, and a column a k."""
+    ks = sorted({k for estimates in figures.values() for k in estimates})
+    rows = [
+        (cell, *(estimate_cell(estimates[k]) if k in estimates else NOTHING for k in ks))
+        for cell, estimates in figures.items()
+    ]
+    return Table(("arm", *(f"pass@{k}" for k in ks)), tuple(rows), title)
 
 
 def paired_tables(levels: Iterable[str], comparisons: Iterable[Comparison]) -> list[Table]:
