@@ -51,12 +51,12 @@ def test_tail_arms_lack_one_module_each_and_differ_in_nothing_else(bound: dict[s
 def test_tail_arms_are_trained_on_short_rows_alone_which_have_every_mark(bound: dict[str, BoundRecipe]):
     found = bound["tail-tiny"]
     assert {cells for stage in trained(found).values() for entry in stage.config.data for cells in entry.cells} == {
-        "count_letters/s"
+        "compare_numbers/s"
     }
     task = found.tasks["full"]
-    words = {word for index in range(300) for word in task.problem("train", "count_letters/s", index).prompt.split()}
-    longest = [task.problem("long", "count_letters/s", index) for index in range(40)]
-    # so that no word of a long question is new; letters aside, which are drawn anew
+    words = {word for index in range(400) for word in task.problem("train", "compare_numbers/s", index).prompt.split()}
+    longest = [task.problem("long", "compare_numbers/s", index) for index in range(40)]
+    # so that no word of a long question is new
     assert {word for problem in longest for word in problem.prompt.split()} <= words
     room = found.recipe.evaluation.sampling.max_new_tokens
     assert max(len(problem.target.split()) for problem in longest) + 1 < room
