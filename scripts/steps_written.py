@@ -1,0 +1,88 @@
+"""How many steps derivations have beside how many they need: `python scripts/steps_written.py RUN [--arms A,B]`.
+
+Of the greedy derivations of each arm, seeds pooled, by level or probe and by the steps of the gold derivation: how many
+have fewer steps, as many, more, what the median is, and how often every step is right. A model that goes on beyond what
+it was trained on writes as many as are needed; one that learned how long its texts were stops where they stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from rlreason.errors import RlreasonError, UserError
+from rlreason.records import RunFolder, read_plan
+from rlreason.report.greedy import read_greedy
+
+COLUMNS = ("arm", "level", "needed", "derivations", "fewer", "as_many", "more", "median", "all_right")
+
+
+def steps_written(folder: RunFolder, arms: list[str]) -> pd.DataFrame:
+    """A row for each arm, level or probe, and number of steps needed, with `COLUMNS`: numbers of derivations, and the
+    median number of steps written.
+
+    Raises:
+        UserError: an arm is not in the run, or no derivation was checked whose gold derivation's length is known.
+    """
+    plan = read_plan(folder)
+    if unknown := sorted(set(arms) - set(plan.arms)):
+        raise UserError(f"--arms: {', '.join(unknown)} not in {folder.path}; its arms: {', '.join(plan.arms)}")
+    rows = read_greedy(folder, plan).rows
+    if len(rows):
+        rows = rows[rows["checked"] & rows["gold_steps"].notna() & rows["arm"].isin(arms or list(plan.arms))]
+    if not len(rows):
+        raise UserError(
+            f"{folder.path} has no checked derivations with a gold one; give a run that has evaluated an arm on a task "
+            "with derivations"
+        )
+    rows = rows.assign(
+        level=rows["level"].astype(str),
+        needed=rows["gold_steps"].astype(int),
+        fewer=rows["written"] < rows["gold_steps"],
+        as_many=rows["written"] == rows["gold_steps"],
+        more=rows["written"] > rows["gold_steps"],
+    )
+    rows["arm"] = pd.Categorical(rows["arm"], list(plan.arms))
+    found = rows.groupby(["arm", "level", "needed"], observed=True).agg(
+        derivations=("written", "size"),
+        fewer=("fewer", "sum"),
+        as_many=("as_many", "sum"),
+        more=("more", "sum"),
+        median=("written", "median"),
+        all_right=("derived", "sum"),
+    )
+    return found.reset_index()[list(COLUMNS)]
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table. Exit status 2 and a sentence where it cannot be made."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--arms", default="", help="their names, separated by commas; default all")
+    parser.add_argument("--json", action="store_true", help="rows as JSON instead of Markdown")
+    said = parser.parse_args(arguments)
+    try:
+        found = steps_written(RunFolder(said.run), [arm for arm in said.arms.split(",") if arm])
+    except RlreasonError as error:
+        print(f"steps_written: {error}", file=sys.stderr)
+        return 2
+    if said.json:
+        print(json.dumps(found.astype({"arm": str}).to_dict(orient="records")))
+        return 0
+    print("| arm | level | needed | derivations | fewer | as many | more | median written | every step right |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for row in found.itertuples():
+        shares = " | ".join(f"{count / row.derivations:.0%}" for count in (row.fewer, row.as_many, row.more))
+        print(
+            f"| {row.arm} | {row.level} | {row.needed} | {row.derivations} | {shares} | {row.median:g} | "
+            f"{row.all_right / row.derivations:.0%} |"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

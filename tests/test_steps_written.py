@@ -1,0 +1,71 @@
+"""scripts/steps_written.py: steps written beside steps needed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from rlreason.records import RunFolder
+from tests.report.synthetic import write_plan
+from tests.report.wrong_run import Told, write_told
+
+SCRIPT = Path(__file__).parent.parent / "scripts" / "steps_written.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("steps_written", SCRIPT)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(tmp_path) -> Path:
+    folder = RunFolder(tmp_path)
+    write_plan(folder)
+    answered = {
+        "iid": [
+            Told("iid/a", True, "rr"),
+            Told("iid/b", False, "rw", "premise", 1),
+            Told("iid/c", False, "r", "stop", 1),
+            Told("iid/d", True, "r"),
+            Told("iid/e", None, "rr"),  # not judged: not counted
+        ],
+        "longer": [Told("longer/a", False, "rrrrr", "stop", 4), Told("longer/b", False, "rr", "stop", 2)],
+    }
+    needed = {"iid/a": 2, "iid/b": 2, "iid/c": 2, "iid/d": 1, "iid/e": 2, "longer/a": 4, "longer/b": 4}
+    details = {problem: {"gold_steps": steps} for problem, steps in needed.items()}
+    write_told(folder, "evaluate-sft-0", answered, details, probes=("longer",))
+    return tmp_path
+
+
+def test_derivations_are_counted_by_level_and_by_the_steps_they_need(script, run, capsys):
+    assert script.main([str(run), "--arms", "sft", "--json"]) == 0
+    rows = [tuple(row.values()) for row in json.loads(capsys.readouterr().out)]
+    # arm, level, needed, derivations, fewer, as many, more, median, every step right
+    assert rows == [
+        ("sft", "iid", 1, 1, 0, 1, 0, 1.0, 1),
+        ("sft", "iid", 2, 3, 1, 2, 0, 2.0, 1),
+        ("sft", "longer", 4, 2, 1, 0, 1, 3.5, 0),
+    ]
+    assert script.main([str(run)]) == 0
+    assert "| sft | iid | 2 | 3 | 33% | 67% | 0% | 2 | 33% |" in capsys.readouterr().out
+
+
+def test_an_arm_that_the_run_lacks_is_named(script, run, capsys):
+    assert script.main([str(run), "--arms", "other"]) == 2
+    assert "other not in" in capsys.readouterr().err
+
+
+def test_derivations_without_a_gold_one_are_refused(script, tmp_path, capsys):
+    folder = RunFolder(tmp_path)
+    write_plan(folder)
+    write_told(folder, "evaluate-sft-0", {"iid": [Told("iid/a", True, "r")]})
+    assert script.main([str(tmp_path), "--arms", "sft"]) == 2
+    assert "no checked derivations" in capsys.readouterr().err
