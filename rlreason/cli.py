@@ -20,10 +20,10 @@ import typer
 from rlreason import __version__
 from rlreason.bench_commands import bench
 from rlreason.cluster_commands import cluster
-from rlreason.errors import RunFailed, TaskError, UserError, one_of
+from rlreason.errors import RunFailed, StagesMissing, TaskError, UserError, one_of
 from rlreason.export_commands import export
 from rlreason.job_commands import jobs
-from rlreason.options import Json, Overrides, Parameters, RecipeName, TaskName, TaskOrRecipe
+from rlreason.options import Json, KeepGoing, Overrides, Parameters, RecipeName, TaskName, TaskOrRecipe
 from rlreason.report_commands import reports
 from rlreason.reward_commands import reward
 from rlreason.simulate_commands import simulation
@@ -95,6 +95,7 @@ def run(
             metavar="FILE", help="Frozen rules to hold the run against; default RECIPE_NAME.frozen.json, if there."
         ),
     ] = None,
+    keep_going: KeepGoing = False,
     as_json: Json = False,
 ) -> None:
     """Run a recipe, or go on with a run that was stopped, and write its report.
@@ -116,11 +117,20 @@ def run(
 
     loaded = load_recipe(recipe, overrides or ())
     target = folder or Path("runs") / loaded.recipe.name
+    missing: StagesMissing | None = None
     with open_loggers(loaded.recipe.loggers, RunFolder(target)) as loggers:
         try:
             with TerminalProgress(Console(stderr=True, quiet=as_json)) as terminal:
                 progress = loggers.watching(terminal)
-                run_recipe(loaded, target, allow_change=allow_change, progress=progress, frozen=frozen)
+                run_recipe(
+                    *(loaded, target),
+                    allow_change=allow_change,
+                    progress=progress,
+                    frozen=frozen,
+                    keep_going=keep_going,
+                )
+        except StagesMissing as error:
+            missing = error
         except KeyboardInterrupt:
             again = shlex.join(["rlreason", *sys.argv[1:]])
             print(f"\nrlreason: stopped; what was done is kept in {target}. To go on: {again}", file=sys.stderr)
@@ -133,6 +143,8 @@ def run(
         print_json(summary)
     else:
         print_headline(summary, page)
+    if missing:  # after the report of all that is there
+        raise missing
 
 
 @app.command()

@@ -55,6 +55,10 @@ class RunFailed(RlreasonError, RuntimeError):
     blame: ClassVar[Blame] = "data"
 
 
+class StagesMissing(RunFailed):
+    """A run that was to keep going ended without some of its stages: those that failed, and those that need them."""
+
+
 class EngineFailed(RunFailed):
     """A generator, a learner or a step scorer died or answered nonsense."""
 

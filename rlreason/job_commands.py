@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlreason.options import Json, Overrides, RecipeName
+from rlreason.options import Json, KeepGoing, Overrides, RecipeName
 
 if TYPE_CHECKING:
     from rlreason.cluster.jobs import Job, Jobs
@@ -35,6 +35,7 @@ def submit(
     ],
     address: Address = HERE,
     overrides: Overrides = None,
+    keep_going: KeepGoing = False,
     follow: Annotated[bool, typer.Option("--follow", help="Print its log until it ends, with its exit code.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +57,7 @@ def submit(
     if not is_known_there_alone(loaded, storage):  # a model that only the cluster sees is checked there
         bind(loaded)
     cluster = _jobs(address)
-    job = cluster.submit(loaded, storage)
+    job = cluster.submit(loaded, storage, keep_going=keep_going)
     if as_json:
         print_json(asdict(job))
     else:

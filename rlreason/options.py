@@ -15,6 +15,13 @@ Parameters = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter of the task. Repeatable.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output instead of text.")]
+KeepGoing = Annotated[
+    bool,
+    typer.Option(
+        "--keep-going",
+        help="Where a stage fails by its data or a plug-in, run all others, report them, then end with exit code 1.",
+    ),
+]
 TaskOrRecipe = Annotated[
     str, typer.Argument(metavar="TASK|RECIPE", help="A task type from `rlreason tasks`, or a recipe that has tasks.")
 ]

@@ -90,11 +90,12 @@ class Jobs:
         for handler in logging.getLogger("ray").handlers:
             handler.setLevel(logging.WARNING)  # its client tells of every upload
 
-    def submit(self, loaded: LoadedRecipe, storage: str) -> Job:
+    def submit(self, loaded: LoadedRecipe, storage: str, *, keep_going: bool = False) -> Job:
         """Send a recipe and start it; returns at once.
 
         Args:
             storage: folder that every node sees at that path; the run goes to storage/RECIPE_NAME.
+            keep_going: see `stages.runner.run_recipe`.
         Raises:
             RecipeError: it names files that cannot travel.
             MachineError: the cluster has other versions, or fewer devices than the recipe asks for.
@@ -105,10 +106,9 @@ class Jobs:
             check_cluster(recipe, here(), self._probe())
             folder = f"{storage.rstrip('/')}/{recipe.name}"
             name = f"{recipe.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+            command = ["python", "-m", "rlreason", "run", RECIPE, "--folder", folder, "--set", "resources.address=auto"]
             self._client.submit_job(
-                entrypoint=shlex.join(
-                    ["python", "-m", "rlreason", "run", RECIPE, "--folder", folder, "--set", "resources.address=auto"]
-                ),
+                entrypoint=shlex.join([*command, *(["--keep-going"] if keep_going else [])]),
                 submission_id=name,
                 runtime_env={"working_dir": packed, "env_vars": _JOB_ENVIRONMENT},
                 metadata={"recipe": recipe.name, "folder": folder},

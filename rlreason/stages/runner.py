@@ -78,7 +78,13 @@ class RunOutcome:
 
 
 def run_recipe(
-    loaded: LoadedRecipe, folder: Path, *, allow_change: bool, progress: Progress, frozen: Path | None = None
+    loaded: LoadedRecipe,
+    folder: Path,
+    *,
+    allow_change: bool,
+    progress: Progress,
+    frozen: Path | None = None,
+    keep_going: bool = False,
 ) -> RunOutcome:
     """Run every stage of a recipe that its folder does not hold yet.
 
@@ -87,9 +93,10 @@ def run_recipe(
         allow_change: go on although the recipe differs from the one the folder was begun with. Stages whose settings
             changed have another identity and are run anew; the others are kept.
         frozen: the file of frozen rules to hold the run against; None: the one at `frozen_path`, where it is there.
+        keep_going: where a stage fails by its data or a plug-in, run those that do not need it before ending.
     Raises:
         UserError: the recipe cannot be run here; nothing was started.
-        RunFailed: a stage failed; the folder can be resumed.
+        RunFailed: a stage failed; the folder can be resumed. `StagesMissing` where it was kept going.
     """
     start = time.monotonic()
     bound = bind(loaded)
@@ -103,7 +110,7 @@ def run_recipe(
         todo = [stage for stage in stages if stage.id not in done]
         if todo:
             check_room(bound)
-            run_stages(run, bound, todo, progress)
+            run_stages(run, bound, todo, progress, keep_going)
             finish_manifest(run)
             if broken := read_incidents(run):
                 progress.note(f"{summarised(broken)}; see {run.incidents_path}")
@@ -240,7 +247,9 @@ def _on_ray(*arguments: Any, **options: Any) -> Any:
     return PendingEngines(*arguments, **options)
 
 
-def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], progress: Progress) -> None:
+def run_stages(
+    run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], progress: Progress, keep_going: bool
+) -> None:
     """Start engines and scoring workers, run the stages, stop everything, whatever happens."""
     recipe = bound.recipe
     bases = {seed: base_model(run, bound, seed) for seed in recipe.seeds}
@@ -250,7 +259,7 @@ def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], pro
     incidents = IncidentLog(run)
     with ExitStack() as stack:
         progress = InterruptibleProgress(progress, stack.enter_context(interrupts_kept()))
-        recovery = Recovery(progress, incidents.add)
+        recovery = Recovery(progress, incidents.add, keep_going)
         pool = stack.enter_context(
             ScoringPool(
                 recipe.rewards,
@@ -280,13 +289,13 @@ def run_stages(run: RunFolder, bound: BoundRecipe, todo: list[PlannedStage], pro
             scorer_folders=bound.scorer_folders,
             meter=meter,
         )
-        for stage in todo:
-            run_stage(context, stage, context.model(stage.parent, stage.seed), recovery)
+        recovery.run_each(todo, lambda stage: run_stage(context, stage, recovery))
 
 
-def run_stage(context: Context, stage: PlannedStage, parent: Path, recovery: Recovery) -> None:
+def run_stage(context: Context, stage: PlannedStage, recovery: Recovery) -> None:
     """Run one stage and mark it done."""
     start = time.monotonic()
+    parent = context.model(stage.parent, stage.seed)
     context.folder.stage(stage.id).mkdir(parents=True, exist_ok=True)
     write_json(context.folder.stage(stage.id) / "config.json", stage.config.model_dump(mode="json"))
 

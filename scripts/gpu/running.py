@@ -94,7 +94,7 @@ def recipe(session: Session) -> dict[str, Any]:
         figures = choose_fraction(session, path, rates)
         if "fraction" not in figures:
             return figures
-    command = [*RLREASON, "run", str(path), "--folder", str(session.work / "run")]
+    command = [*RLREASON, "run", str(path), "--folder", str(session.work / "run"), "--keep-going"]
     process = subprocess.Popen(command)
     try:
         figures["exit_code"] = process.wait(timeout=max(1.0, session.seconds_left - 20))

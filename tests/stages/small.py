@@ -109,12 +109,11 @@ def write_recipe(folder: Path, text: str = RECIPE, **files: str) -> Path:
     return path
 
 
-def run(
-    recipe: Path, folder: Path, *overrides: str, progress: Recorder | None = None, allow_change: bool = False
-) -> RunOutcome:
-    """Run it in this process."""
+def run(recipe: Path, folder: Path, *overrides: str, progress: Recorder | None = None, **settings: bool) -> RunOutcome:
+    """Run it in this process; `settings` are those of `run_recipe`."""
     loaded = load_recipe(recipe, overrides)
-    return run_recipe(loaded, folder, allow_change=allow_change, progress=progress or Recorder())
+    settings = {"allow_change": False, **settings}
+    return run_recipe(loaded, folder, progress=progress or Recorder(), **settings)
 
 
 def results(folder: Path) -> dict[str, pd.DataFrame]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,15 +14,16 @@ from typing import cast
 import psutil
 import pytest
 
+from rlreason.cli import main
 from rlreason.engines.protocols import PolicyBatch
 from rlreason.engines.torch_learner import TorchLearner
-from rlreason.errors import EngineFailed, LearnerLost, RunFailed
+from rlreason.errors import EngineFailed, LearnerLost, RunFailed, StagesMissing
 from rlreason.recipe.plan import PlannedStage
 from rlreason.records.incidents import read_incidents
 from rlreason.records.run_folder import RunFolder
 from rlreason.stages.recovery import Recovery
 from rlreason.types import Incident
-from tests.stages.small import Recorder, assert_same_results, run, write_recipe
+from tests.stages.small import RECIPE, Recorder, assert_same_results, run, write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +126,85 @@ def test_scoring_workers_that_are_killed_change_no_record_and_are_incidents(reci
     assert incidents and {(incident.actor, incident.kind, incident.lost) for incident in incidents} == {
         ("rewards", "crash", "nothing")
     }
+
+
+ARMS = """arms:
+  sft: [atomic]
+  sft_rft: {after: sft, stages: [rft]}
+  sft_rft_again: {after: sft_rft, stages: [again]}
+  sft_rl: {after: sft, stages: [rl]}
+"""
+RFT = """
+  rft: &rft
+    type: rft
+    data:
+      - {cells: ["complementary/*"]}
+    rounds: 1
+    prompts: 2
+    samples: 1
+    updates: 1
+    sampling: {temperature: 1.0, max_new_tokens: 1}
+    optimizer: {learning_rate: 2.0e-3}
+  again: *rft
+"""
+
+
+@pytest.fixture
+def hopeless(tmp_path: Path) -> Path:
+    """A recipe whose rejection fine-tuning never has a right sample: its completions are one token long."""
+    head, _, rest = RECIPE.partition("arms:\n")
+    tail = rest[rest.index("evaluation:") :]
+    return write_recipe(tmp_path / "recipe", head.rstrip("\n") + RFT + ARMS + tail)
+
+
+def test_a_run_that_keeps_going_has_every_stage_that_does_not_need_the_one_that_failed(hopeless, tmp_path):
+    progress = Recorder()
+    with pytest.raises(StagesMissing) as raised:
+        run(hopeless, tmp_path / "run", progress=progress, keep_going=True)
+    # atomic, rft, again, rl, and an evaluation of each arm: rft fails, and again and two evaluations need it
+    assert progress.finished == ["sft", "evaluate", "rl", "evaluate"]
+    told = str(raised.value)
+    assert told.startswith("4 stages are missing; those that do not need them are done\n  rft (seed 0): ")
+    assert "there is nothing to train" in told
+    assert "evaluate (seed 0), which needs rft (seed 0); again (seed 0), which needs rft (seed 0)" in told
+    assert sum("there is nothing to train" in note for note in progress.notes) == 1
+    folder = RunFolder(tmp_path / "run")
+    (incident,) = read_incidents(folder)
+    assert (incident.actor, incident.kind, incident.blame) == ("stage rft", "RunFailed", "data")
+    assert incident.done == "the stages that do not need it were run"
+    assert json.loads(folder.manifest_path.read_text())["finished"] is None
+
+
+def test_the_command_reports_what_is_there_and_ends_with_exit_code_1(hopeless, tmp_path, monkeypatch, capsys):
+    asked = ["rlreason", "run", str(hopeless), "--folder", str(tmp_path / "run"), "--keep-going"]
+    monkeypatch.setattr(sys, "argv", asked)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "StagesMissing: 4 stages are missing" in capsys.readouterr().err
+    summary = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
+    assert {arm for arm, told in summary["arms"].items() if told["levels"]} == {"sft", "sft_rl"}
+    # the same command goes on with what is missing, and that alone
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().err
+    assert "4 done before" in told
+    assert "StagesMissing: 4 stages are missing" in told
+
+
+def test_a_run_that_is_not_to_keep_going_ends_at_the_first_failure(hopeless, tmp_path):
+    progress = Recorder()
+    with pytest.raises(RunFailed, match="there is nothing to train"):
+        run(hopeless, tmp_path / "run", progress=progress)
+    assert progress.finished == ["sft", "evaluate"]
+    (incident,) = read_incidents(RunFolder(tmp_path / "run"))
+    assert incident.done == "the run stopped"
+
+
+def test_what_the_infrastructure_fails_in_ends_a_run_that_keeps_going(recipe, tmp_path, monkeypatch):
+    def failing(self: TorchLearner, batch: PolicyBatch, number: int, on_policy: bool) -> Mapping[str, float]:
+        raise EngineFailed("learner: out of memory")
+
+    monkeypatch.setattr(TorchLearner, "update", failing)
+    with pytest.raises(EngineFailed, match="out of memory"):
+        run(recipe, tmp_path / "run", keep_going=True)
