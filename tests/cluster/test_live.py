@@ -146,7 +146,7 @@ def test_a_recipe_is_submitted_followed_and_gone_on_with(head: Head, jobs: Jobs,
     assert done.returncode == 0, done.stderr
     assert "[1/2] atomic of sft" in done.stdout
     assert (tmp_path / "tiny" / "report" / "report.html").is_file()
-    again = rlreason(*submit)
+    again = rlreason(*submit, "--keep-going")
     assert (again.returncode, "2 stages, 2 done before" in again.stdout) == (0, True)
 
     listed = rlreason("status", "--address", head.address, "--json")
