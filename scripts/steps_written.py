@@ -3,6 +3,7 @@
 Of the greedy derivations of each arm, seeds pooled, by level or probe and by the steps of the gold derivation: how many
 have fewer steps, as many, more, what the median is, and how often every step is right. A model that goes on beyond what
 it was trained on writes as many as are needed; one that learned how long its texts were stops where they stopped.
+`--grouped` has two rows a level: problems that need no more steps than those of the first level, and the others.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from rlreason.report.greedy import read_greedy
 COLUMNS = ("arm", "level", "needed", "derivations", "fewer", "as_many", "more", "median", "all_right")
 
 
-def steps_written(folder: RunFolder, arms: list[str]) -> pd.DataFrame:
+def steps_written(folder: RunFolder, arms: list[str], grouped: bool = False) -> pd.DataFrame:
     """A row for each arm, level or probe, and number of steps needed, with `COLUMNS`: numbers of derivations, and the
     median number of steps written.
 
+    Args:
+        grouped: "needed" is a range: up to the most that the arm's problems of the first level need, and beyond.
     Raises:
         UserError: an arm is not in the run, or no derivation was checked whose gold derivation's length is known.
     """
@@ -46,7 +49,10 @@ def steps_written(folder: RunFolder, arms: list[str]) -> pd.DataFrame:
         as_many=rows["written"] == rows["gold_steps"],
         more=rows["written"] > rows["gold_steps"],
     )
+    if grouped:
+        rows["needed"] = _grouped(rows, plan.evaluation.levels[0])
     rows["arm"] = pd.Categorical(rows["arm"], list(plan.arms))
+    rows["level"] = pd.Categorical(rows["level"], [*plan.evaluation.levels, *plan.evaluation.probes])
     found = rows.groupby(["arm", "level", "needed"], observed=True).agg(
         derivations=("written", "size"),
         fewer=("fewer", "sum"),
@@ -58,20 +64,30 @@ def steps_written(folder: RunFolder, arms: list[str]) -> pd.DataFrame:
     return found.reset_index()[list(COLUMNS)]
 
 
+def _grouped(rows: pd.DataFrame, first: str) -> pd.Series:
+    """The range that each row's number of steps lies in."""
+    most = rows["arm"].map(rows[rows["level"] == first].groupby("arm")["needed"].max())
+    beyond = rows["needed"] > most
+    ranges = rows.groupby([rows["arm"], rows["level"], beyond])["needed"].transform
+    low, high = ranges("min"), ranges("max")
+    return low.astype(str).where(low == high, low.astype(str) + " to " + high.astype(str))
+
+
 def main(arguments: list[str]) -> int:
     """Print the table. Exit status 2 and a sentence where it cannot be made."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("--arms", default="", help="their names, separated by commas; default all")
+    parser.add_argument("--grouped", action="store_true", help="two rows a level: as on the first level, and beyond")
     parser.add_argument("--json", action="store_true", help="rows as JSON instead of Markdown")
     said = parser.parse_args(arguments)
     try:
-        found = steps_written(RunFolder(said.run), [arm for arm in said.arms.split(",") if arm])
+        found = steps_written(RunFolder(said.run), [arm for arm in said.arms.split(",") if arm], said.grouped)
     except RlreasonError as error:
         print(f"steps_written: {error}", file=sys.stderr)
         return 2
     if said.json:
-        print(json.dumps(found.astype({"arm": str}).to_dict(orient="records")))
+        print(json.dumps(found.astype({"arm": str, "level": str}).to_dict(orient="records")))
         return 0
     print("| arm | level | needed | derivations | fewer | as many | more | median written | every step right |")
     print("|---|---|---|---|---|---|---|---|---|")

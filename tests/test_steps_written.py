@@ -37,11 +37,11 @@ def run(tmp_path) -> Path:
             Told("iid/d", True, "r"),
             Told("iid/e", None, "rr"),  # not judged: not counted
         ],
-        "longer": [Told("longer/a", False, "rrrrr", "stop", 4), Told("longer/b", False, "rr", "stop", 2)],
+        "contextual": [Told("contextual/a", False, "rrrrr", "stop", 4), Told("contextual/b", False, "rr", "stop", 2)],
     }
-    needed = {"iid/a": 2, "iid/b": 2, "iid/c": 2, "iid/d": 1, "iid/e": 2, "longer/a": 4, "longer/b": 4}
+    needed = {"iid/a": 2, "iid/b": 2, "iid/c": 2, "iid/d": 1, "iid/e": 2, "contextual/a": 4, "contextual/b": 4}
     details = {problem: {"gold_steps": steps} for problem, steps in needed.items()}
-    write_told(folder, "evaluate-sft-0", answered, details, probes=("longer",))
+    write_told(folder, "evaluate-sft-0", answered, details, probes=("contextual",))
     return tmp_path
 
 
@@ -52,10 +52,16 @@ def test_derivations_are_counted_by_level_and_by_the_steps_they_need(script, run
     assert rows == [
         ("sft", "iid", 1, 1, 0, 1, 0, 1.0, 1),
         ("sft", "iid", 2, 3, 1, 2, 0, 2.0, 1),
-        ("sft", "longer", 4, 2, 1, 0, 1, 3.5, 0),
+        ("sft", "contextual", 4, 2, 1, 0, 1, 3.5, 0),
     ]
     assert script.main([str(run)]) == 0
     assert "| sft | iid | 2 | 3 | 33% | 67% | 0% | 2 | 33% |" in capsys.readouterr().out
+
+
+def test_grouped_derivations_need_no_more_than_the_first_level_or_more(script, run, capsys):
+    assert script.main([str(run), "--grouped", "--arms", "sft", "--json"]) == 0
+    rows = [tuple(row.values())[1:4] for row in json.loads(capsys.readouterr().out)]
+    assert rows == [("iid", "1 to 2", 4), ("contextual", "4", 2)]
 
 
 def test_an_arm_that_the_run_lacks_is_named(script, run, capsys):
