@@ -68,7 +68,7 @@ class TerminalProgress:
         self._close_bar()
         self._history = {}
         self._unscored = 0.0
-        description = f"[{self._finished + 1}/{self._stages}] {_label(stage)}".replace("[", r"\[")
+        description = f"[{self._finished + 1}/{self._stages}] {stage.label}".replace("[", r"\[")
         self._task = self._bar.add_task(description, total=total, completed=done, unit=unit, figures="")
 
     def stage_advanced(self, stage: PlannedStage, done: int, metrics: Mapping[str, float]) -> None:
@@ -87,17 +87,12 @@ class TerminalProgress:
         took = timedelta(seconds=round(seconds))
         changes = "  ".join(_change(SHOWN[metric], values) for metric, values in self._history.items())
         unscored = f"  {self._unscored:,.0f} rollouts could not be scored" if self._unscored else ""
-        self.note(f"[{self._finished}/{self._stages}] {_label(stage)}  {took}  {changes}{unscored}".rstrip())
+        self.note(f"[{self._finished}/{self._stages}] {stage.label}  {took}  {changes}{unscored}".rstrip())
 
     def _close_bar(self) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
             self._task = None
-
-
-def _label(stage: PlannedStage) -> str:
-    arms = f" of {', '.join(stage.arms)}" if stage.arms else ""  # a scorer may be of none
-    return f"{stage.name}{arms}" + (f" (seed {stage.seed})" if stage.seed else "")
 
 
 def _newest(metrics: Mapping[str, float]) -> list[str]:

@@ -78,6 +78,12 @@ class PlannedStage:
     answers: str | None = None
 
     @property
+    def label(self) -> str:
+        """What people are told it is: its name, the arms that it is of (a scorer may be of none), a seed but 0."""
+        arms = f" of {', '.join(self.arms)}" if self.arms else ""
+        return f"{self.name}{arms}" + (f" (seed {self.seed})" if self.seed else "")
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Ids of the stages, beside the parent, that must be done before it."""
         models = self.scorer.models if self.scorer else ()

@@ -40,18 +40,17 @@ class Recovery:
         """
         missing, failed, waiting = dict[str, str](), list[str](), list[str]()
         for stage in stages:
-            name = f"{stage.name} (seed {stage.seed})"
             if awaited := next((missing[id] for id in (stage.parent, *stage.needs) if id in missing), None):
-                missing[stage.id] = name
-                waiting.append(f"{name}, which needs {awaited}")
+                missing[stage.id] = stage.label
+                waiting.append(f"{stage.label}, which needs {awaited}")
                 continue
             try:
                 run(stage)
             except RunFailed as error:
                 if not self._passes_over(error):
                     raise
-                missing[stage.id] = name
-                failed.append(f"{name}: {error}")
+                missing[stage.id] = stage.label
+                failed.append(f"{stage.label}: {error}")
                 self._progress.note(f"{failed[-1]}. The stages that do not need it are run")
         if missing:
             raise StagesMissing(_missing(failed, waiting))

@@ -164,9 +164,10 @@ def test_a_run_that_keeps_going_has_every_stage_that_does_not_need_the_one_that_
     # atomic, rft, again, rl, and an evaluation of each arm: rft fails, and again and two evaluations need it
     assert progress.finished == ["sft", "evaluate", "rl", "evaluate"]
     told = str(raised.value)
-    assert told.startswith("4 stages are missing; those that do not need them are done\n  rft (seed 0): ")
     assert "there is nothing to train" in told
-    assert "evaluate (seed 0), which needs rft (seed 0); again (seed 0), which needs rft (seed 0)" in told
+    rft, again = "rft of sft_rft, sft_rft_again", "again of sft_rft_again"
+    assert told.startswith(f"4 stages are missing; those that do not need them are done\n  {rft}: ")
+    assert f"evaluate of sft_rft, which needs {rft}; {again}, which needs {rft}; evaluate of" in told
     assert sum("there is nothing to train" in note for note in progress.notes) == 1
     folder = RunFolder(tmp_path / "run")
     (incident,) = read_incidents(folder)
