@@ -123,7 +123,8 @@ def run(
             with TerminalProgress(Console(stderr=True, quiet=as_json)) as terminal:
                 progress = loggers.watching(terminal)
                 run_recipe(
-                    *(loaded, target),
+                    loaded,
+                    target,
                     allow_change=allow_change,
                     progress=progress,
                     frozen=frozen,

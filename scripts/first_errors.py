@@ -7,17 +7,16 @@ composites of training ask for them ("new": only zero_shot's do) and by whether 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+from arm_tables import arguments_of, arms_asked, print_table
 
-from rlreason.errors import RlreasonError, UserError
-from rlreason.records.run_folder import RunFolder
-from rlreason.records.tables import read_table
+from rlreason.errors import UserError
+from rlreason.records import RunFolder, read_plan, read_table
 
 
 def steps_asked(problems: pd.DataFrame, where: str) -> pd.DataFrame:
@@ -45,17 +44,16 @@ def steps_asked(problems: pd.DataFrame, where: str) -> pd.DataFrame:
 
 def first_errors(folder: RunFolder, arms: list[str]) -> pd.DataFrame:
     """arm, level, kind of relation, how many problems ask for it, how many go wrong first there."""
-    plan = json.loads((folder.path / "plan.json").read_text(encoding="utf-8"))
-    if unknown := sorted(set(arms) - set(plan["arms"])):
-        raise UserError(f"--arms: {', '.join(unknown)} not in {folder.path}; its arms: {', '.join(plan['arms'])}")
+    plan = read_plan(folder)
+    asked_for = arms_asked(folder, plan, arms)
     evaluations, problems = read_table(folder, "evaluations"), read_table(folder, "problems")
     levels = problems[
         ~problems["level"].astype(str).isin(set(evaluations.loc[evaluations["probe"], "level"].astype(str)))
     ]
     asked = steps_asked(levels, str(folder.path))
     rows: list[dict[str, Any]] = []
-    for arm in arms or list(plan["arms"]):
-        stages = [seed["evaluation"] for seed in plan["arms"][arm]["seeds"].values()]
+    for arm in asked_for:
+        stages = [run.evaluation for run in plan.arms[arm].seeds.values()]
         greedy = evaluations[evaluations["stage"].isin(stages) & evaluations["greedy"] & ~evaluations["probe"]]
         both = asked.merge(greedy[["stage", "problem", "first_error"]], on=["stage", "problem"])
         both["wrong"] = both["step"] == both["first_error"]
@@ -65,25 +63,17 @@ def first_errors(folder: RunFolder, arms: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table. Exit status 2 and a sentence where it cannot be made."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--arms", default="", help="their names, separated by commas; default all")
-    parser.add_argument("--json", action="store_true", help="rows as JSON instead of Markdown")
-    said = parser.parse_args(arguments)
-    try:
-        found = first_errors(RunFolder(said.run), [arm for arm in said.arms.split(",") if arm])
-    except RlreasonError as error:
-        print(f"first_errors: {error}", file=sys.stderr)
-        return 2
-    if said.json:
-        print(found.to_json(orient="records"))
-        return 0
-    print("| arm | level | relation | problems that ask for it | first wrong there |\n|---|---|---|---|---|")
+def markdown(found: pd.DataFrame) -> Iterator[str]:
+    """The table's lines."""
+    yield "| arm | level | relation | problems that ask for it | first wrong there |\n|---|---|---|---|---|"
     for row in found.itertuples():
-        print(f"| {row.arm} | {row.level} | {row.kind} | {row.asked} | {row.wrong} ({row.wrong / row.asked:.0%}) |")
-    return 0
+        yield f"| {row.arm} | {row.level} | {row.kind} | {row.asked} | {row.wrong} ({row.wrong / row.asked:.0%}) |"
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table."""
+    said = arguments_of(__doc__).parse_args(arguments)
+    return print_table("first_errors", lambda: first_errors(said.run, said.arms), markdown, as_json=said.json)
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ it was trained on writes as many as are needed; one that learned how long its te
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pandas as pd
+from arm_tables import arguments_of, arms_asked, print_table
 
-from rlreason.errors import RlreasonError, UserError
+from rlreason.errors import UserError
 from rlreason.records import RunFolder, read_plan
 from rlreason.report.greedy import read_greedy
 
@@ -32,11 +31,10 @@ def steps_written(folder: RunFolder, arms: list[str], grouped: bool = False) -> 
         UserError: an arm is not in the run, or no derivation was checked whose gold derivation's length is known.
     """
     plan = read_plan(folder)
-    if unknown := sorted(set(arms) - set(plan.arms)):
-        raise UserError(f"--arms: {', '.join(unknown)} not in {folder.path}; its arms: {', '.join(plan.arms)}")
+    asked_for = arms_asked(folder, plan, arms)
     rows = read_greedy(folder, plan).rows
     if len(rows):
-        rows = rows[rows["checked"] & rows["gold_steps"].notna() & rows["arm"].isin(arms or list(plan.arms))]
+        rows = rows[rows["checked"] & rows["gold_steps"].notna() & rows["arm"].isin(asked_for)]
     if not len(rows):
         raise UserError(
             f"{folder.path} has no checked derivations with a gold one; give a run that has evaluated an arm on a task "
@@ -73,31 +71,28 @@ def _grouped(rows: pd.DataFrame, first: str) -> pd.Series:
     return low.astype(str).where(low == high, low.astype(str) + " to " + high.astype(str))
 
 
-def main(arguments: list[str]) -> int:
-    """Print the table. Exit status 2 and a sentence where it cannot be made."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path)
-    parser.add_argument("--arms", default="", help="their names, separated by commas; default all")
-    parser.add_argument("--grouped", action="store_true", help="two rows a level: as on the first level, and beyond")
-    parser.add_argument("--json", action="store_true", help="rows as JSON instead of Markdown")
-    said = parser.parse_args(arguments)
-    try:
-        found = steps_written(RunFolder(said.run), [arm for arm in said.arms.split(",") if arm], said.grouped)
-    except RlreasonError as error:
-        print(f"steps_written: {error}", file=sys.stderr)
-        return 2
-    if said.json:
-        print(json.dumps(found.astype({"arm": str, "level": str}).to_dict(orient="records")))
-        return 0
-    print("| arm | level | needed | derivations | fewer | as many | more | median written | every step right |")
-    print("|---|---|---|---|---|---|---|---|---|")
+def markdown(found: pd.DataFrame) -> Iterator[str]:
+    """The table's lines."""
+    yield "| arm | level | needed | derivations | fewer | as many | more | median written | every step right |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for row in found.itertuples():
         shares = " | ".join(f"{count / row.derivations:.0%}" for count in (row.fewer, row.as_many, row.more))
-        print(
+        yield (
             f"| {row.arm} | {row.level} | {row.needed} | {row.derivations} | {shares} | {row.median:g} | "
             f"{row.all_right / row.derivations:.0%} |"
         )
-    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Print the table."""
+    parser = arguments_of(__doc__)
+    parser.add_argument("--grouped", action="store_true", help="two rows a level: as on the first level, and beyond")
+    said = parser.parse_args(arguments)
+
+    def make() -> pd.DataFrame:
+        return steps_written(said.run, said.arms, said.grouped)
+
+    return print_table("steps_written", make, markdown, as_json=said.json)
 
 
 if __name__ == "__main__":

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from tests.report.synthetic import finished_run
-
-SCRIPT = Path(__file__).parent.parent / "scripts" / "results_tables.py"
+from tests.script_modules import load_script
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("results_tables", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("results_tables")
 
 
 def test_a_run_is_told_with_its_command_code_machine_and_figures(script, tmp_path, capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from types import ModuleType
@@ -12,17 +11,12 @@ import pytest
 from rlreason.records import RunFolder
 from tests.report.synthetic import write_plan
 from tests.report.wrong_run import Told, write_told
-
-SCRIPT = Path(__file__).parent.parent / "scripts" / "steps_written.py"
+from tests.script_modules import load_script
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("steps_written", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("steps_written")
 
 
 @pytest.fixture
