@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pandas as pd
 from arm_tables import arguments_of, arms_asked, print_table
 
-from rlreason.errors import UserError
+from rlreason.errors import RecordsError, UserError
 from rlreason.records import RunFolder, read_plan
 from rlreason.report.greedy import read_greedy
 
@@ -29,10 +29,14 @@ def steps_written(folder: RunFolder, arms: list[str], grouped: bool = False) -> 
         grouped: "needed" is a range: up to the most that the arm's problems of the first level need, and beyond.
     Raises:
         UserError: an arm is not in the run, or no derivation was checked whose gold derivation's length is known.
+        RecordsError: an evaluation cannot be read.
     """
     plan = read_plan(folder)
     asked_for = arms_asked(folder, plan, arms)
-    rows = read_greedy(folder, plan).rows
+    read = read_greedy(folder, plan)
+    if read.unreadable:
+        raise RecordsError("; ".join(read.unreadable.values()))
+    rows = read.rows
     if len(rows):
         rows = rows[rows["checked"] & rows["gold_steps"].notna() & rows["arm"].isin(asked_for)]
     if not len(rows):

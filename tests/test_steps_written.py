@@ -69,3 +69,10 @@ def test_derivations_without_a_gold_one_are_refused(script, tmp_path, capsys):
     write_told(folder, "evaluate-sft-0", {"iid": [Told("iid/a", True, "r")]})
     assert script.main([str(tmp_path), "--arms", "sft"]) == 2
     assert "no checked derivations" in capsys.readouterr().err
+
+
+def test_an_evaluation_that_cannot_be_read_is_named_and_not_left_out(script, run, capsys):
+    RunFolder(run).mark_done("evaluate-rl-0", {"seconds": 1.0, "completed": "2025-01-01T00:00:20+00:00"})
+    assert script.main([str(run)]) == 2
+    said = capsys.readouterr()
+    assert "evaluations, stage evaluate-rl-0: it has finished and has no records" in said.err and said.out == ""
