@@ -62,6 +62,17 @@ def test_tail_arms_are_trained_on_short_rows_alone_which_have_every_mark(bound: 
     assert max(len(problem.target.split()) for problem in longest) + 1 < room
 
 
+def test_tail_was_chosen_on_other_problems_and_another_seed(bound: dict[str, BoundRecipe]):
+    used = bound["tail-tiny"].recipe
+    worlds = {task.parameters.get("world_seed", 0) for task in used.tasks.values()}
+    trials = sorted((RESULTS.parent / "results" / "trials").glob("*.yaml"))
+    assert [path.stem for path in trials] == ["comparing", "counting", "reversing"]
+    for path in trials:
+        found = bind(load_recipe(path)).recipe
+        assert not set(found.seeds) & set(used.seeds)
+        assert not {task.parameters["world_seed"] for task in found.tasks.values()} & worlds
+
+
 def test_functions_arms_go_on_from_one_checkpoint_with_as_many_samples(bound: dict[str, BoundRecipe]):
     stages = trained(bound["functions-tiny"])
     two, one, rft = stages["rl_depth_2"], stages["rl_depth_1"], stages["rft_depth_2"]
